@@ -1,0 +1,448 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * libvmmapi: the one door to a virtual machine.
+ *
+ * Names, argument order and return conventions are those of FreeBSD's
+ * libvmmapi, interface 0300: a function returns 0, or -1 with errno set,
+ * unless its comment says otherwise. docs/vmmapi-compat.md has one row for
+ * each function of FreeBSD's library: same, differs (how), or ENOTSUP.
+ *
+ * A VM is a directory, $rundir/NAME. A handle (struct vmctx) attaches to the
+ * files there while nobody runs the VM, and to the process that runs it
+ * otherwise; the caller does not see which. The first vm_run makes the
+ * calling process the VM's runner until it exits or closes the handle.
+ */
+#ifndef VMMAPI_H
+#define VMMAPI_H
+
+#include <sched.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/time.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define VMMAPI_VERSION 0300
+
+#define VM_MAX_NAMELEN 64 /* bytes, without the NUL */
+#define VM_MAXCPU      16
+
+typedef uint64_t vm_paddr_t; /* a guest physical address (gpa) */
+typedef cpu_set_t cpuset_t;
+
+struct vmctx;
+struct vcpu;
+
+/* -- registers ---------------------------------------------------------- */
+
+enum vm_reg_name {
+	VM_REG_GUEST_RAX,
+	VM_REG_GUEST_RBX,
+	VM_REG_GUEST_RCX,
+	VM_REG_GUEST_RDX,
+	VM_REG_GUEST_RSI,
+	VM_REG_GUEST_RDI,
+	VM_REG_GUEST_RBP,
+	VM_REG_GUEST_R8,
+	VM_REG_GUEST_R9,
+	VM_REG_GUEST_R10,
+	VM_REG_GUEST_R11,
+	VM_REG_GUEST_R12,
+	VM_REG_GUEST_R13,
+	VM_REG_GUEST_R14,
+	VM_REG_GUEST_R15,
+	VM_REG_GUEST_CR0,
+	VM_REG_GUEST_CR3,
+	VM_REG_GUEST_CR4,
+	VM_REG_GUEST_DR7,
+	VM_REG_GUEST_RSP,
+	VM_REG_GUEST_RIP,
+	VM_REG_GUEST_RFLAGS,
+	VM_REG_GUEST_ES,
+	VM_REG_GUEST_CS,
+	VM_REG_GUEST_SS,
+	VM_REG_GUEST_DS,
+	VM_REG_GUEST_FS,
+	VM_REG_GUEST_GS,
+	VM_REG_GUEST_LDTR,
+	VM_REG_GUEST_TR,
+	VM_REG_GUEST_IDTR,
+	VM_REG_GUEST_GDTR,
+	VM_REG_GUEST_EFER,
+	VM_REG_GUEST_CR2,
+	VM_REG_GUEST_PDPTE0,
+	VM_REG_GUEST_PDPTE1,
+	VM_REG_GUEST_PDPTE2,
+	VM_REG_GUEST_PDPTE3,
+	VM_REG_GUEST_INTR_SHADOW,
+	VM_REG_GUEST_DR0,
+	VM_REG_GUEST_DR1,
+	VM_REG_GUEST_DR2,
+	VM_REG_GUEST_DR3,
+	VM_REG_GUEST_DR6,
+	VM_REG_GUEST_ENTRY_INST_LENGTH,
+	VM_REG_GUEST_FS_BASE,
+	VM_REG_GUEST_GS_BASE,
+	VM_REG_GUEST_KGS_BASE,
+	VM_REG_GUEST_TPR,
+	VM_REG_LAST
+};
+
+/*
+ * A segment descriptor as the CPU holds it. access has the layout of VMX's
+ * access-rights field (SDM vol. 3, 25.4.1): type 3:0, S 4, DPL 6:5, P 7,
+ * AVL 12, L 13, D/B 14, G 15, unusable 16.
+ */
+struct seg_desc {
+	uint64_t base;
+	uint32_t limit; /* in bytes, granularity already applied */
+	uint32_t access;
+};
+#define SEG_DESC_TYPE(access)     ((access)&0x001f)
+#define SEG_DESC_DPL(access)      (((access) >> 5) & 0x3)
+#define SEG_DESC_PRESENT(access)  (((access)&0x0080) != 0)
+#define SEG_DESC_DEF32(access)    (((access)&0x4000) != 0)
+#define SEG_DESC_GRANULAR(access) (((access)&0x8000) != 0)
+#define SEG_DESC_UNUSABLE(access) (((access)&0x10000) != 0)
+
+enum vm_cpu_mode {
+	CPU_MODE_REAL,
+	CPU_MODE_PROTECTED,
+	CPU_MODE_COMPATIBILITY, /* IA-32e, 32-bit or 16-bit code segment */
+	CPU_MODE_64BIT
+};
+
+enum vm_paging_mode {
+	PAGING_MODE_FLAT,
+	PAGING_MODE_32,
+	PAGING_MODE_PAE,
+	PAGING_MODE_64,
+	PAGING_MODE_64_LA57
+};
+
+struct vm_guest_paging {
+	uint64_t cr3;
+	int cpl;
+	enum vm_cpu_mode cpu_mode;
+	enum vm_paging_mode paging_mode;
+};
+
+/* -- exits --------------------------------------------------------------- */
+
+enum vm_exitcode {
+	VM_EXITCODE_INOUT,
+	VM_EXITCODE_VMX,
+	VM_EXITCODE_BOGUS,
+	VM_EXITCODE_RDMSR,
+	VM_EXITCODE_WRMSR,
+	VM_EXITCODE_HLT,
+	VM_EXITCODE_MTRAP,
+	VM_EXITCODE_PAUSE,
+	VM_EXITCODE_PAGING,
+	VM_EXITCODE_INST_EMUL,
+	VM_EXITCODE_SPINUP_AP,
+	VM_EXITCODE_DEPRECATED1,
+	VM_EXITCODE_RENDEZVOUS,
+	VM_EXITCODE_IOAPIC_EOI,
+	VM_EXITCODE_SUSPENDED,
+	VM_EXITCODE_INOUT_STR,
+	VM_EXITCODE_TASK_SWITCH,
+	VM_EXITCODE_MONITOR,
+	VM_EXITCODE_MWAIT,
+	VM_EXITCODE_SVM,
+	VM_EXITCODE_REQIDLE,
+	VM_EXITCODE_DEBUG,
+	VM_EXITCODE_VMINSN,
+	VM_EXITCODE_BPT,
+	VM_EXITCODE_IPI,
+	VM_EXITCODE_DB,
+	VM_EXITCODE_MAX
+};
+
+enum vm_suspend_how {
+	VM_SUSPEND_NONE,
+	VM_SUSPEND_RESET,
+	VM_SUSPEND_POWEROFF,
+	VM_SUSPEND_HALT,
+	VM_SUSPEND_TRIPLEFAULT,
+	VM_SUSPEND_DESTROY,
+	VM_SUSPEND_LAST
+};
+
+/*
+ * INOUT: one port access. For IN the caller leaves the answer in eax (the
+ * low `bytes` bytes count) before the next vm_run, which completes the
+ * instruction. INS and OUTS arrive as one exit an element, string set.
+ */
+struct vm_inout {
+	uint16_t port;
+	uint8_t bytes; /* 1, 2 or 4 */
+	bool in;
+	bool string;
+	bool rep;
+	uint32_t eax; /* value written, or the caller's answer */
+};
+
+/*
+ * INST_EMUL: one access to guest physical memory that is neither RAM nor a
+ * device of the room. On a read the caller leaves the answer in data.
+ * An instruction that makes several accesses gives several exits.
+ */
+struct vm_inst_emul {
+	uint64_t gpa;
+	uint64_t gla;
+	uint8_t bytes; /* 1, 2, 4 or 8 */
+	bool write;
+	uint64_t data;
+};
+
+struct vm_exit {
+	enum vm_exitcode exitcode;
+	int inst_length; /* bytes of the instruction at rip; 0 = unknown */
+	uint64_t rip;    /* the instruction that caused the exit */
+	union {
+		struct vm_inout inout;
+		struct vm_inst_emul inst_emul;
+		struct {
+			uint64_t gpa;
+			int fault_type; /* PROT_READ, PROT_WRITE, PROT_EXEC */
+		} paging;
+		struct {
+			uint32_t code;
+			uint64_t wval; /* WRMSR: written; RDMSR: the answer */
+		} msr;
+		struct {
+			int vcpu;
+			uint64_t rip;
+		} spinup_ap;
+		struct {
+			uint64_t rflags;
+		} hlt;
+		struct {
+			int vector;
+		} ioapic_eoi;
+		struct {
+			enum vm_suspend_how how;
+		} suspended;
+		struct {
+			uint32_t mode; /* APIC delivery mode, bits 10:8 */
+			uint8_t vector;
+			cpuset_t dmask;
+		} ipi;
+		struct {
+			int inst_length;
+		} bpt;
+		struct {
+			uint64_t dr6;
+		} dbg;
+	} u;
+};
+
+struct vm_run {
+	cpuset_t *cpuset; /* unused; FreeBSD's RENDEZVOUS destination */
+	size_t cpusetsize;
+	struct vm_exit *vm_exit; /* filled at return, read at the next run */
+};
+
+/* -- life cycle ---------------------------------------------------------- */
+
+#define VMMAPI_OPEN_CREATE                  0x01
+#define VMMAPI_OPEN_REINIT                  0x02
+#define VMMAPI_OPEN_CREATE_DESTROY_ON_CLOSE 0x04
+
+int vm_create(const char *name);
+struct vmctx *vm_open(const char *name);
+struct vmctx *vm_openf(const char *name, int flags);
+void vm_close(struct vmctx *ctx);
+void vm_destroy(struct vmctx *ctx);
+int vm_limit_rights(struct vmctx *ctx);
+int vm_reinit(struct vmctx *ctx);
+int vm_suspend(struct vmctx *ctx, enum vm_suspend_how how);
+const char *vm_get_name(struct vmctx *ctx);
+
+/*
+ * Ours: why the last call of this thread on any handle failed, in one line
+ * for a person ("vm0: already running, process 4711"), or strerror(errno).
+ */
+const char *vm_error_text(void);
+
+/*
+ * Ours: variables of the library that must be set before the VM is opened
+ * ("rundir", "engine", "soft.jit", "cpu.model", "cpu.features"). NULL value
+ * clears. EINVAL for an unknown key or malformed value.
+ */
+int vm_set_option(const char *key, const char *value);
+
+/* -- memory -------------------------------------------------------------- */
+
+enum vm_mmap_style { VM_MMAP_NONE, VM_MMAP_ALL, VM_MMAP_SPARSE };
+
+enum {
+	VM_SYSMEM,
+	VM_BOOTROM,
+	VM_FRAMEBUFFER,
+	VM_PCIROM,
+};
+
+#define VM_MEM_F_INCORE 0x01
+#define VM_MEM_F_WIRED  0x02
+
+int vm_parse_memsize(const char *optarg, size_t *memsize);
+int vm_setup_memory(struct vmctx *ctx, size_t len, enum vm_mmap_style style);
+void *vm_map_gpa(struct vmctx *ctx, vm_paddr_t gpa, size_t len);
+vm_paddr_t vm_rev_map_gpa(struct vmctx *ctx, void *addr);
+uint32_t vm_get_lowmem_limit(struct vmctx *ctx);
+size_t vm_get_lowmem_size(struct vmctx *ctx);
+vm_paddr_t vm_get_highmem_base(struct vmctx *ctx);
+size_t vm_get_highmem_size(struct vmctx *ctx);
+void vm_set_memflags(struct vmctx *ctx, int flags);
+int vm_get_memflags(struct vmctx *ctx);
+int vm_get_memseg(struct vmctx *ctx, int ident, size_t *len, char *name,
+		  size_t namesize);
+int vm_mmap_getnext(struct vmctx *ctx, vm_paddr_t *gpa, int *segid,
+		    off_t *segoff, size_t *len, int *prot, int *flags);
+
+/*
+ * Ours: the write gate. Host-side writes to guest memory go between begin
+ * and end, so that translations of code there are dropped and dirty bits
+ * set. begin returns the address to write to, or NULL (EFAULT) when
+ * [gpa, gpa + len) is not all RAM. Callers that wrote through vm_map_gpa
+ * call vm_mem_dirty instead. Any thread, no lock.
+ */
+void *vm_mem_write_begin(struct vmctx *ctx, vm_paddr_t gpa, size_t len);
+void vm_mem_write_end(struct vmctx *ctx, vm_paddr_t gpa, size_t len);
+void vm_mem_dirty(struct vmctx *ctx, vm_paddr_t gpa, size_t len);
+
+int vm_gla2gpa(struct vcpu *vcpu, struct vm_guest_paging *paging, uint64_t gla,
+	       int prot, uint64_t *gpa, int *fault);
+int vm_gla2gpa_nofault(struct vcpu *vcpu, struct vm_guest_paging *paging,
+		       uint64_t gla, int prot, uint64_t *gpa, int *fault);
+int vm_copy_setup(struct vcpu *vcpu, struct vm_guest_paging *paging,
+		  uint64_t gla, size_t len, int prot, struct iovec *iov,
+		  int iovcnt, int *fault);
+void vm_copyin(struct iovec *guest_iov, void *host_dst, size_t len);
+void vm_copyout(const void *host_src, struct iovec *guest_iov, size_t len);
+void vm_copy_teardown(struct iovec *iov, int iovcnt);
+
+/* -- vCPUs --------------------------------------------------------------- */
+
+struct vcpu *vm_vcpu_open(struct vmctx *ctx, int vcpuid);
+void vm_vcpu_close(struct vcpu *vcpu);
+int vcpu_id(struct vcpu *vcpu);
+struct vmctx *vcpu_ctx(struct vcpu *vcpu);
+int vcpu_reset(struct vcpu *vcpu);
+int vm_run(struct vcpu *vcpu, struct vm_run *vm_run);
+int vm_restart_instruction(struct vcpu *vcpu);
+int vm_activate_cpu(struct vcpu *vcpu);
+int vm_suspend_cpu(struct vcpu *vcpu);
+int vm_resume_cpu(struct vcpu *vcpu);
+int vm_suspend_all_cpus(struct vmctx *ctx);
+int vm_resume_all_cpus(struct vmctx *ctx);
+int vm_active_cpus(struct vmctx *ctx, cpuset_t *cpus);
+int vm_suspended_cpus(struct vmctx *ctx, cpuset_t *cpus);
+int vm_debug_cpus(struct vmctx *ctx, cpuset_t *cpus);
+int vm_set_topology(struct vmctx *ctx, uint16_t sockets, uint16_t cores,
+		    uint16_t threads, uint16_t maxcpus);
+int vm_get_topology(struct vmctx *ctx, uint16_t *sockets, uint16_t *cores,
+		    uint16_t *threads, uint16_t *maxcpus);
+
+int vm_set_register(struct vcpu *vcpu, int reg, uint64_t val);
+int vm_get_register(struct vcpu *vcpu, int reg, uint64_t *retval);
+int vm_set_register_set(struct vcpu *vcpu, unsigned int count,
+			const int *regnums, uint64_t *regvals);
+int vm_get_register_set(struct vcpu *vcpu, unsigned int count,
+			const int *regnums, uint64_t *regvals);
+int vm_set_desc(struct vcpu *vcpu, int reg, uint64_t base, uint32_t limit,
+		uint32_t access);
+int vm_get_desc(struct vcpu *vcpu, int reg, uint64_t *base, uint32_t *limit,
+		uint32_t *access);
+int vm_get_seg_desc(struct vcpu *vcpu, int reg, struct seg_desc *seg_desc);
+
+enum vm_cap_type {
+	VM_CAP_HALT_EXIT,
+	VM_CAP_MTRAP_EXIT,
+	VM_CAP_PAUSE_EXIT,
+	VM_CAP_UNRESTRICTED_GUEST,
+	VM_CAP_ENABLE_INVPCID,
+	VM_CAP_BPT_EXIT,
+	VM_CAP_RDPID,
+	VM_CAP_RDTSCP,
+	VM_CAP_IPI_EXIT,
+	VM_CAP_MASK_HWINTR,
+	VM_CAP_RFLAGS_TF,
+	VM_CAP_MAX
+};
+
+int vm_capability_name2type(const char *capname);
+const char *vm_capability_type2name(int type);
+int vm_get_capability(struct vcpu *vcpu, enum vm_cap_type cap, int *retval);
+int vm_set_capability(struct vcpu *vcpu, enum vm_cap_type cap, int val);
+
+enum x2apic_state { X2APIC_DISABLED, X2APIC_ENABLED, X2APIC_STATE_LAST };
+
+int vm_get_x2apic_state(struct vcpu *vcpu, enum x2apic_state *s);
+int vm_set_x2apic_state(struct vcpu *vcpu, enum x2apic_state s);
+
+/* -- interrupts ---------------------------------------------------------- */
+
+enum vm_intr_trigger { EDGE_TRIGGER, LEVEL_TRIGGER };
+
+int vm_lapic_irq(struct vcpu *vcpu, int vector);
+int vm_lapic_local_irq(struct vcpu *vcpu, int vector);
+int vm_lapic_msi(struct vmctx *ctx, uint64_t addr, uint64_t msg);
+int vm_raise_msi(struct vmctx *ctx, uint64_t addr, uint64_t msg, int bus,
+		 int slot, int func);
+int vm_apicid2vcpu(struct vmctx *ctx, int apicid);
+int vm_ioapic_assert_irq(struct vmctx *ctx, int irq);
+int vm_ioapic_deassert_irq(struct vmctx *ctx, int irq);
+int vm_ioapic_pulse_irq(struct vmctx *ctx, int irq);
+int vm_ioapic_pincount(struct vmctx *ctx, int *pincount);
+int vm_isa_assert_irq(struct vmctx *ctx, int atpic_irq, int ioapic_irq);
+int vm_isa_deassert_irq(struct vmctx *ctx, int atpic_irq, int ioapic_irq);
+int vm_isa_pulse_irq(struct vmctx *ctx, int atpic_irq, int ioapic_irq);
+int vm_isa_set_irq_trigger(struct vmctx *ctx, int atpic_irq,
+			   enum vm_intr_trigger trigger);
+int vm_inject_nmi(struct vcpu *vcpu);
+int vm_inject_exception(struct vcpu *vcpu, int vector, int errcode_valid,
+			uint32_t errcode, int restart_instruction);
+int vm_set_intinfo(struct vcpu *vcpu, uint64_t exit_intinfo);
+int vm_get_intinfo(struct vcpu *vcpu, uint64_t *i1, uint64_t *i2);
+
+/* -- devices of the room ------------------------------------------------- */
+
+int vm_get_hpet_capabilities(struct vmctx *ctx, uint32_t *capabilities);
+int vm_rtc_write(struct vmctx *ctx, int offset, uint8_t value);
+int vm_rtc_read(struct vmctx *ctx, int offset, uint8_t *retval);
+int vm_rtc_settime(struct vmctx *ctx, time_t secs);
+int vm_rtc_gettime(struct vmctx *ctx, time_t *secs);
+
+/* -- statistics ---------------------------------------------------------- */
+
+uint64_t *vm_get_stats(struct vcpu *vcpu, struct timeval *ret_tv,
+		       int *ret_entries);
+const char *vm_get_stat_desc(struct vmctx *ctx, int index);
+
+/* -- ours ---------------------------------------------------------------- */
+
+/*
+ * The engine this VM runs on, or will ("soft", "kvm"), and why ("no
+ * /dev/kvm"). why may be NULL. The strings live as long as ctx.
+ */
+const char *vm_get_engine(struct vmctx *ctx, const char **why);
+
+/*
+ * Guest time in ns since the VM was created, of the VM's one clock, which
+ * stands still while no process runs the VM. For devices of the process.
+ */
+int vm_clock_gettime(struct vmctx *ctx, uint64_t *ns);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The room's devices. Each is one file in vmm/dev with an opaque struct; the
+ * list in vmm/devices.c makes, resets, saves and destroys them in order.
+ */
+#ifndef VMM_DEVICE_H
+#define VMM_DEVICE_H
+
+#include "base/state.h"
+
+struct vm;
+struct vmcpu;
+
+struct room_device {
+	const char *name;
+	const struct state_class *state;
+	/* Makes the device and leaves it in its place in vm: 0 or -errno. */
+	int (*create)(struct vm *vm);
+	void (*destroy)(struct vm *vm);
+	void (*reset)(struct vm *vm);
+	/* The object that the state class describes, under no lock: only
+	   called with all vCPUs stopped and the room's thread quiet. */
+	void *(*object)(struct vm *vm);
+	/* After load: re-arms timers, lines. May be NULL. */
+	void (*resume)(struct vm *vm);
+};
+
+extern const struct room_device i8259_device, ioapic_device, i8254_device,
+    hpet_device, mc146818_device, pmtimer_device;
+
+/* A vCPU's local APIC is made with the vCPU. */
+extern const struct state_class lapic_state_class;
+struct lapic *lapic_create(struct vmcpu *vcpu);
+void lapic_destroy(struct lapic *lapic);
+void lapic_reset(struct lapic *lapic, bool init); /* init: keeps id, base */
+void lapic_resume(struct lapic *lapic);
+
+/*
+ * Port and MMIO handlers, which vmm/bus.c lists in its tables. offset is
+ * relative to the range's first port or address. Reads return the value,
+ * writes take it; width in bytes. What a device does not implement reads as
+ * all ones (ports) or zero (MMIO) and ignores writes.
+ */
+uint32_t i8259_read(struct vm *vm, uint16_t port, unsigned bytes);
+void i8259_write(struct vm *vm, uint16_t port, unsigned bytes, uint32_t value);
+uint32_t i8254_read(struct vm *vm, uint16_t port, unsigned bytes);
+void i8254_write(struct vm *vm, uint16_t port, unsigned bytes, uint32_t value);
+uint32_t mc146818_read(struct vm *vm, uint16_t port, unsigned bytes);
+void mc146818_write(struct vm *vm, uint16_t port, unsigned bytes,
+		    uint32_t value);
+uint32_t pmtimer_read(struct vm *vm, uint16_t port, unsigned bytes);
+void pmtimer_write(struct vm *vm, uint16_t port, unsigned bytes,
+		   uint32_t value);
+uint64_t ioapic_mmio_read(struct vm *vm, uint64_t offset, unsigned bytes);
+void ioapic_mmio_write(struct vm *vm, uint64_t offset, unsigned bytes,
+		       uint64_t value);
+uint64_t hpet_mmio_read(struct vm *vm, uint64_t offset, unsigned bytes);
+void hpet_mmio_write(struct vm *vm, uint64_t offset, unsigned bytes,
+		     uint64_t value);
+
+/* The LAPIC as the vCPU sees it: its MMIO page, its MSRs. */
+bool lapic_mmio_owns(struct lapic *lapic, uint64_t gpa);
+uint64_t lapic_mmio_read(struct lapic *lapic, uint64_t gpa, unsigned bytes);
+void lapic_mmio_write(struct lapic *lapic, uint64_t gpa, unsigned bytes,
+		      uint64_t value);
+/* 0, -EINVAL (#GP), -ENXIO (not an MSR of the LAPIC). */
+int lapic_msr(struct lapic *lapic, uint32_t msr, bool write, uint64_t *value);
+
+/* For door calls. */
+int lapic_set_vector(struct lapic *lapic, uint8_t vector, bool level);
+int lapic_local_irq(struct lapic *lapic, int lvt_pin);
+enum x2apic_state lapic_get_x2apic(struct lapic *lapic);
+int lapic_set_x2apic(struct lapic *lapic, bool enabled);
+void i8259_set_trigger(struct vm *vm, unsigned irq, bool level);
+unsigned ioapic_pincount(struct vm *vm);
+uint32_t hpet_capabilities(struct vm *vm);
+uint8_t mc146818_nvram_read(struct vm *vm, unsigned offset);
+void mc146818_nvram_write(struct vm *vm, unsigned offset, uint8_t value);
+int64_t mc146818_get_time(struct vm *vm);
+void mc146818_set_time(struct vm *vm, int64_t secs);
+
+#endif

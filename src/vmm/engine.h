@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The engine contract: what a CPU engine (soft, kvm) does for the room.
+ *
+ * The engine's objects exist only in the process that runs the VM, from its
+ * first vm_run on. create/destroy are called under the VM lock with no vCPU
+ * running. Calls on one vCPU come from one thread at a time (its state is
+ * FROZEN or RUNNING, see vm.h), which need not be the same thread each time.
+ * kick, code_written and memory_changed come from any thread.
+ */
+#ifndef VMM_ENGINE_H
+#define VMM_ENGINE_H
+
+#include "base/err.h"
+#include "vmm/vcpu_state.h"
+
+struct vm;
+struct vmcpu;
+
+struct engine_ops {
+	const char *name;
+
+	/* vm->engine_data and vcpu->engine_data are the engine's own. */
+	int (*vm_create)(struct vm *vm, struct err *err);
+	void (*vm_destroy)(struct vm *vm);
+	int (*vcpu_create)(struct vmcpu *vcpu, struct err *err);
+	void (*vcpu_destroy)(struct vmcpu *vcpu);
+
+	/*
+	 * Runs guest code until something needs the room or the process.
+	 * First completes the exit that the last run returned, with the
+	 * answer found in *exit. What the room's own devices own is handled
+	 * inside through vmm/bus.h. Delivers interrupts from vmm/irq.h.
+	 * Returns 0 with *exit filled, or -errno (the VM ends).
+	 * VM_EXITCODE_BOGUS: vcpu->requests wants the room's attention.
+	 */
+	int (*run)(struct vmcpu *vcpu, struct vm_exit *exit);
+
+	/*
+	 * Completes a pending exit without running on, so that the state is
+	 * that after the instruction. An instruction that needs one more
+	 * external access stays where it is; its finished accesses are kept
+	 * and not repeated. No pending exit: nothing happens.
+	 */
+	void (*complete)(struct vmcpu *vcpu, struct vm_exit *exit);
+
+	/* Forgets the pending exit: the instruction runs again from RIP. */
+	void (*restart_instruction)(struct vmcpu *vcpu);
+
+	void (*state_get)(struct vmcpu *vcpu, struct vcpu_state *state);
+	int (*state_set)(struct vmcpu *vcpu, const struct vcpu_state *state);
+
+	/* Makes run look at vcpu->requests soon; cheap, never waits. */
+	void (*kick)(struct vmcpu *vcpu);
+
+	/* Host-side code wrote [gpa, gpa + len) of RAM: the write gate. */
+	void (*code_written)(struct vm *vm, uint64_t gpa, uint64_t len);
+
+	/* -ENOENT: the engine lacks the capability. */
+	int (*capability_get)(struct vmcpu *vcpu, enum vm_cap_type cap,
+			      int *value);
+	int (*capability_set)(struct vmcpu *vcpu, enum vm_cap_type cap,
+			      int value);
+};
+
+extern const struct engine_ops soft_engine_ops;
+
+#endif

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Interrupts inside the room. Lines and messages may be raised from any
+ * thread under any device lock. Lock order: vm > device > irq (PIC, IOAPIC)
+ * > lapic; vcpu_request (vm.h) may be called under all of them.
+ */
+#ifndef VMM_IRQ_H
+#define VMM_IRQ_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct vm;
+struct vmcpu;
+
+/* An interrupt message on the APIC bus (SDM vol. 3, 11.6, 11.11). */
+enum apic_delivery {
+	APIC_FIXED = 0,
+	APIC_LOWEST = 1,
+	APIC_SMI = 2,
+	APIC_NMI = 4,
+	APIC_INIT = 5,
+	APIC_STARTUP = 6,
+	APIC_EXTINT = 7,
+};
+
+struct apic_message {
+	uint32_t destination; /* APIC id or logical; 8 or 32 bits by mode */
+	bool logical;
+	bool level;
+	uint8_t delivery; /* enum apic_delivery */
+	uint8_t vector;
+};
+
+/* Devices to the interrupt controllers. */
+void isa_set_irq(struct vm *vm, unsigned irq, bool level);  /* PIC + IOAPIC */
+void pic_set_irq(struct vm *vm, unsigned irq, bool level);  /* 0-15 */
+void ioapic_set_pin(struct vm *vm, unsigned pin, bool level);
+int msi_send(struct vm *vm, uint64_t addr, uint64_t data); /* -EINVAL */
+void apic_deliver(struct vm *vm, const struct apic_message *message);
+void ioapic_eoi(struct vm *vm, uint8_t vector); /* LAPIC to IOAPIC, level */
+
+/* Engines, on the vCPU's thread. */
+
+/* The vector that would be delivered now if RFLAGS.IF is set, or -1. */
+int vcpu_intr_pending(struct vmcpu *vcpu);
+/* Acknowledges it (IRR to ISR, or the PIC's INTA); -1 if it went away. */
+int vcpu_intr_accept(struct vmcpu *vcpu);
+/* CR8 (the TPR's upper four bits). */
+uint8_t vcpu_get_cr8(struct vmcpu *vcpu);
+void vcpu_set_cr8(struct vmcpu *vcpu, uint8_t cr8);
+
+#endif

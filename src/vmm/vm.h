@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The VM object inside its process: memory, clock, vCPUs, the room's devices.
+ *
+ * A vCPU is not a thread: any thread may run any vCPU, one at a time. run
+ * state (as in vmm.ko):
+ *
+ *	IDLE -> FROZEN -> IDLE		a door call works on its state
+ *	IDLE -> RUNNING <-> SLEEPING	vm_run; SLEEPING waits in HLT or for
+ *	     -> IDLE			SIPI, or while suspended
+ *
+ * Door calls that need a vCPU frozen ask it out of vm_run (VCPU_REQ_IDLE) and
+ * wait; vm_run on a vCPU that another thread runs is EBUSY.
+ */
+#ifndef VMM_VM_H
+#define VMM_VM_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <vmmapi.h>
+
+#include "vmm/clock.h"
+#include "vmm/engine.h"
+#include "vmm/mem.h"
+#include "vmm/stats.h"
+#include "vmm/timer.h"
+
+struct hpet;
+struct i8254;
+struct i8259;
+struct ioapic;
+struct lapic;
+struct mc146818;
+struct pmtimer;
+struct room; /* door's side: directory, files, ctl socket, room thread */
+
+enum vcpu_run_state { VCPU_IDLE, VCPU_FROZEN, VCPU_RUNNING, VCPU_SLEEPING };
+
+/* Bits of vcpu->requests: raised by any thread, served by the vCPU's. */
+enum {
+	VCPU_REQ_INTR = 1 << 0,    /* vcpu_intr_pending may have changed */
+	VCPU_REQ_NMI = 1 << 1,     /* one NMI waits; the engine clears it */
+	VCPU_REQ_INIT = 1 << 2,    /* room */
+	VCPU_REQ_SIPI = 1 << 3,    /* room; vector in sipi_vector */
+	VCPU_REQ_IDLE = 1 << 4,    /* room: leave vm_run, VM_EXITCODE_REQIDLE */
+	VCPU_REQ_SUSPEND = 1 << 5, /* room: vm_suspend, VM_EXITCODE_SUSPENDED */
+	VCPU_REQ_DEBUG = 1 << 6,   /* room: vm_suspend_cpu, VM_EXITCODE_DEBUG */
+	VCPU_REQ_ENGINE = 1 << 7,  /* the engine's own work */
+};
+
+/* Those for which engine->run returns VM_EXITCODE_BOGUS. */
+#define VCPU_REQ_ROOM                                                          \
+	(VCPU_REQ_INIT | VCPU_REQ_SIPI | VCPU_REQ_IDLE | VCPU_REQ_SUSPEND |    \
+	 VCPU_REQ_DEBUG)
+
+struct vmcpu {
+	struct vm *vm;
+	unsigned id; /* also its APIC id */
+	void *engine_data;
+	struct lapic *lapic;
+
+	pthread_mutex_t lock; /* run_state, and sleeping */
+	pthread_cond_t wake;
+	enum vcpu_run_state run_state;
+	bool active;
+	_Atomic uint32_t requests;
+	_Atomic uint8_t sipi_vector;
+
+	/* Authoritative while the engine does not exist. */
+	struct vcpu_state state;
+	struct vm_exit exit;
+	uint64_t stats[VM_STAT_COUNT];
+};
+
+struct vm {
+	char name[VM_MAX_NAMELEN + 1];
+	pthread_mutex_t lock;
+	struct vm_mem mem;
+	struct vm_clock clock;
+	const struct engine_ops *engine; /* NULL until the first vm_run */
+	void *engine_data;
+	struct cpu_model *cpu_model; /* vmm/cpuid.h */
+
+	uint16_t sockets, cores, threads, maxcpus;
+	struct vmcpu *vcpu[VM_MAXCPU]; /* NULL: not made yet */
+
+	struct ioapic *ioapic;
+	struct i8259 *pic;
+	struct i8254 *pit;
+	struct hpet *hpet;
+	struct mc146818 *rtc;
+	struct pmtimer *pmtimer;
+
+	/* timer.h: the list and its lock; the room's thread waits on it. */
+	pthread_mutex_t timer_lock;
+	struct vm_timer *timers;
+
+	_Atomic int suspend_how; /* enum vm_suspend_how, set once */
+	struct room *room;
+};
+
+/*
+ * Raises request bits and makes the vCPU look: wakes it from SLEEPING, or
+ * kicks the engine. Any thread, any lock.
+ */
+void vcpu_request(struct vmcpu *vcpu, uint32_t bits);
+
+/* Stops the VM (vm_suspend's inside): -EALREADY when already stopping. */
+int vm_stop(struct vm *vm, enum vm_suspend_how how);
+
+/* The guest's TSC on this vCPU. */
+uint64_t vcpu_tsc(const struct vmcpu *vcpu);
+
+#endif
