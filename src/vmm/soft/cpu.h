@@ -1,0 +1,428 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The soft engine's vCPU: the state the interpreter works on, the software
+ * TLB, the block cache, and what the engine's files call of one another.
+ *
+ * Everything in vmm/soft is compiled with -mgeneral-regs-only, because the
+ * guest's vector and x87 state may be live in the host's registers
+ * (vec_live). Whatever calls out of the folder, into the room, libc or a
+ * lock, calls vec_leave() first. memcpy and memset are out: use copy_bytes.
+ *
+ * RFLAGS lives in two words: the six arithmetic flags as LAHF;SETO leave them
+ * in AX (arith_flags), the rest in flags. rflags_get/rflags_set join them.
+ *
+ * While a block runs, rip is stale: the instruction's is insn_rip(c, i).
+ */
+#ifndef SOFT_CPU_H
+#define SOFT_CPU_H
+
+#include <setjmp.h>
+#include <stdatomic.h>
+#include <vmmapi.h>
+
+#include "base/bits.h"
+#include "vmm/soft/insn.h"
+#include "vmm/vm.h"
+#include "x86/cr.h"
+#include "x86/exc.h"
+
+/* -- TLB ----------------------------------------------------------------- */
+
+/*
+ * One virtual page. A tag is the page's address when that access may go
+ * straight to hva = va + addend, and TLB_NONE otherwise (unmapped, not
+ * allowed, MMIO, write to a page that holds translations, clean page).
+ */
+struct tlb_entry {
+	uint64_t tag_read;
+	uint64_t tag_write;
+	uint64_t tag_exec;
+	uint64_t addend;
+};
+
+#define TLB_BITS 11
+#define TLB_SIZE (1u << TLB_BITS)
+#define TLB_NONE 1ull /* never equals a page address */
+
+/*
+ * A table and the journal of its non-global entries, by which a CR3 write
+ * empties it without touching the rest. Tables: one per recent address space
+ * for CPL 3; one for CPL 0-2; one for CPL 0-2 while SMAP is overridden
+ * (RFLAGS.AC, or SMAP off); mmu.c says when each is current.
+ */
+#define TLB_JOURNAL 512
+struct tlb {
+	struct tlb_entry entry[TLB_SIZE];
+	uint16_t journal[TLB_JOURNAL];
+	uint32_t journaled; /* > TLB_JOURNAL: lost, flush everything */
+	uint64_t space;     /* CR3 base | PCID it was filled under */
+	bool has_large;     /* entries of pages over 4 KiB */
+	bool has_huge;      /* 1 GiB */
+};
+
+#define TLB_USER_TABLES 8
+
+enum access { ACCESS_READ, ACCESS_WRITE, ACCESS_EXEC };
+
+/* -- blocks --------------------------------------------------------------- */
+
+/*
+ * A run of instructions from one page, entered at its first. insn[0] is the
+ * block's head, a pseudo-instruction that looks for kicks and counts; the
+ * last insn ends the block.
+ */
+#define BLOCK_MAX 64 /* instructions, without head and tail */
+
+struct block {
+	uint64_t key;       /* gpa | mode bits, see block.c */
+	struct block *next; /* hash chain */
+	struct block *page_next;
+	const struct insn *link[2]; /* successor's head: taken, fall through */
+	uint16_t count;             /* guest instructions */
+	uint16_t bytes;
+	struct insn insn[]; /* count + 2 */
+};
+
+struct jump_entry {
+	uint64_t rip;
+	uint64_t tag; /* cpu.jump_tag when it was made */
+	const struct insn *head;
+};
+#define JUMP_BITS 12
+#define JUMP_SIZE (1u << JUMP_BITS)
+
+/* -- finished accesses of an instruction that left for the process -------- */
+
+struct replay {
+	uint64_t gpa;
+	uint64_t data;
+	uint8_t bytes;
+	bool write;
+};
+#define REPLAY_MAX 16 /* accesses of one instruction, outside RAM */
+
+/* An exit that waits for the process' answer. */
+enum pending {
+	PENDING_NONE,
+	PENDING_SKIP,   /* advance RIP by exit.inst_length */
+	PENDING_IN,     /* RAX from the answer, then advance */
+	PENDING_RDMSR,  /* EDX:EAX, then advance */
+	PENDING_ACCESS, /* replay[] has the access; run it again */
+};
+
+/* -- the vCPU -------------------------------------------------------------- */
+
+struct segment {
+	uint64_t base;
+	uint32_t limit;
+	uint32_t access; /* AR_* */
+	uint16_t selector;
+};
+
+struct cpu {
+	uint64_t gpr[18];     /* REG_ZERO = 0, REG_RIPBASE; must come first */
+	uint16_t arith_flags; /* AX after LAHF; SETO AL */
+	uint8_t cpl;
+	uint8_t code_size; /* 2, 4 or 8: CS.D and CS.L */
+	uint32_t flags;    /* RFLAGS without the arithmetic ones; bit 1 set */
+	struct tlb *tlb;   /* the current table */
+	const struct block *block; /* being run */
+	uint64_t retired;          /* instructions; exact between blocks */
+	_Atomic uint32_t kick;     /* look at requests at the next head */
+
+	uint64_t rip;
+	uint64_t jump_tag; /* generation and mode that make jump[] valid */
+	struct jump_entry *jump; /* JUMP_SIZE */
+	struct segment seg[SEG_COUNT];
+
+	/* Vector state: live in host registers, or in xsave. */
+	bool vec_live;
+	uint32_t vec_enabled; /* those of OP_X87 | OP_SSE | OP_AVX | OP_AVX512
+				 that would not fault now */
+
+	struct segment ldtr, tr;
+	uint64_t gdtr_base, idtr_base;
+	uint16_t gdtr_limit, idtr_limit;
+	uint64_t cr0, cr2, cr3, cr4, efer, xcr0;
+	uint64_t dr[8]; /* 4, 5 unused */
+	uint64_t pdpte[4];
+	uint64_t msr[VCPU_MSR_COUNT]; /* enum vcpu_msr */
+	uint64_t kernel_gs_base;
+	uint64_t mtrr_fixed[VCPU_MTRR_FIXED];
+	uint64_t mtrr_base[VCPU_MTRR_VARIABLE];
+	uint64_t mtrr_mask[VCPU_MTRR_VARIABLE];
+
+	uint8_t intr_shadow; /* after STI, MOV SS: for one instruction */
+	uint8_t nmi_masked;
+	bool single_step; /* run blocks of one instruction: shadow, TF,
+			     MTRAP, a replay under way */
+
+	/* Raised by soft_raise, delivered by the main loop. */
+	struct {
+		bool valid, has_error, is_soft;
+		uint8_t vector;
+		uint32_t error;
+		uint64_t payload; /* CR2, or DR6 bits */
+	} exception;
+
+	uint8_t pending; /* enum pending */
+	struct replay replay[REPLAY_MAX];
+	uint8_t replay_count, replay_next;
+
+	/* Bounce buffer: a memory operand that is not one piece of RAM. */
+	uint8_t bounce[4096] __attribute__((aligned(64)));
+	uint64_t bounce_va;
+	uint32_t bounce_len; /* 0: none under way */
+
+	struct vmcpu *vcpu;
+	struct soft_vm *svm;
+	struct vm_exit *exit;
+	jmp_buf escape; /* to the main loop: faults and exits */
+	uint8_t *ram;   /* vm->mem.base: hva = ram + gpa */
+
+	struct tlb *tlb_user[TLB_USER_TABLES];
+	struct tlb *tlb_super;    /* user pages are out (SMAP) */
+	struct tlb *tlb_override; /* user pages are allowed too */
+	uint8_t tlb_victim;
+
+	struct block_cache *blocks; /* block.c */
+
+	uint8_t *xsave; /* 64-aligned, VCPU_XSAVE_SIZE, standard format */
+	struct native *native;   /* native.c's per-vCPU part */
+	uint64_t fpu_ip, fpu_dp; /* last x87 instruction, operand */
+	uint16_t fpu_cs, fpu_ds, fpu_opcode;
+
+	bool cap_hlt, cap_pause, cap_mtrap, cap_bpt;
+};
+
+_Static_assert(offsetof(struct cpu, gpr) == 0, "insn.h's byte offsets");
+
+/* What the vCPUs of a VM share. */
+struct soft_vm {
+	struct vm *vm;
+	uint64_t page_count; /* of gpa space up to mem_top */
+	/* By guest page; bit n = vCPU n. Lazily touched. */
+	_Atomic uint32_t *code_mask;  /* has blocks from this page */
+	_Atomic uint32_t *write_mask; /* has, or had, it writable in a TLB */
+	_Atomic uint64_t *code_grain; /* 64-byte pieces that hold code */
+	pthread_mutex_t split_lock;   /* locked accesses across two pages */
+	struct stub_cache *stubs;     /* native.c */
+};
+
+/* -- small things every file uses ------------------------------------------ */
+
+#define REG8(c, off)  (*(uint8_t *)((char *)(c) + (off)))
+#define REG16(c, off) (*(uint16_t *)((char *)(c) + (off)))
+#define REG32(c, off) (*(uint32_t *)((char *)(c) + (off)))
+#define REG64(c, off) (*(uint64_t *)((char *)(c) + (off)))
+
+/* 32-bit results clear the upper half. */
+static inline void set_reg32(struct cpu *c, unsigned off, uint32_t value)
+{
+	REG64(c, off) = value;
+}
+
+static inline uint64_t insn_rip(const struct cpu *c, const struct insn *i)
+{
+	return c->gpr[17] + i->off;
+}
+
+static inline uint64_t next_rip(const struct cpu *c, const struct insn *i)
+{
+	uint64_t rip = c->gpr[17] + i->off + i->len;
+
+	if (likely(c->code_size == 8))
+		return rip;
+	return c->code_size == 4 ? (uint32_t)rip : (uint16_t)rip;
+}
+
+static inline const struct insn *next(struct cpu *c, const struct insn *i)
+{
+	return i[1].exec(c, i + 1);
+}
+
+static inline uint64_t rflags_get(const struct cpu *c)
+{
+	return c->flags | (c->arith_flags >> 8 & (RFLAGS_ARITH & 0xff)) |
+	       (uint32_t)(c->arith_flags & 1) << 11;
+}
+
+static inline void arith_set(struct cpu *c, uint64_t rflags)
+{
+	c->arith_flags = (uint16_t)((rflags & 0xff) << 8 | (rflags >> 11 & 1));
+}
+
+static inline bool is_long_mode(const struct cpu *c)
+{
+	return (c->efer & EFER_LMA) != 0;
+}
+
+/* rep movsb: no vector registers. */
+static inline void copy_bytes(void *to, const void *from, size_t len)
+{
+	__asm__ volatile("rep movsb"
+			 : "+D"(to), "+S"(from), "+c"(len)
+			 :
+			 : "memory");
+}
+
+static inline void zero_bytes(void *to, size_t len)
+{
+	__asm__ volatile("rep stosb" : "+D"(to), "+c"(len) : "a"(0) : "memory");
+}
+
+/* -- leaving an instruction early (run.c) ------------------------------------
+ */
+
+/*
+ * Raises an exception at instruction i (a fault: RIP stays on it); i NULL:
+ * c->rip is right already. payload is CR2 for #PF.
+ */
+_Noreturn void soft_raise(struct cpu *c, const struct insn *i, unsigned vector,
+			  uint32_t error, uint64_t payload);
+
+static inline _Noreturn void raise_gp(struct cpu *c, const struct insn *i,
+				      uint32_t error)
+{
+	soft_raise(c, i, X86_GP, error, 0);
+}
+
+static inline _Noreturn void raise_ud(struct cpu *c, const struct insn *i)
+{
+	soft_raise(c, i, X86_UD, 0, 0);
+}
+
+/*
+ * Leaves engine->run with c->exit, whose exitcode and u the caller has set;
+ * fills rip and inst_length from i, and sets c->pending (enum pending).
+ */
+_Noreturn void soft_leave(struct cpu *c, const struct insn *i, int pending);
+
+/* Ends the block after i, or (leave_at) before it, to the main loop. */
+const struct insn *end_block(struct cpu *c, const struct insn *i);
+const struct insn *leave_at(struct cpu *c, const struct insn *i);
+/* Goes to rip in the same mode: jump cache, or main loop. */
+const struct insn *jump_to(struct cpu *c, uint64_t rip);
+
+/* -- block.c, smc.c -----------------------------------------------------------
+ */
+
+int blocks_create(struct cpu *c);
+void blocks_destroy(struct cpu *c);
+/* All blocks of this vCPU, or those of a guest page, are void. Safe while
+   one of them runs: it ends after the current instruction. */
+void blocks_flush(struct cpu *c);
+void blocks_drop_page(struct cpu *c, uint64_t gpa);
+/* jump[] and cross-page links are void: address space or mode changed. */
+void jump_flush(struct cpu *c);
+/*
+ * A store by c to the RAM page of gpa that tag_write did not allow: drops
+ * blocks where it hits code (of all vCPUs), and tells whether the page holds
+ * no code any more (true: the entry may become writable).
+ */
+bool smc_write(struct cpu *c, uint64_t gpa, unsigned len);
+/* Before c decodes from the page: makes it read-only in every vCPU's TLB,
+   and returns when each has acknowledged. */
+void smc_protect(struct cpu *c, uint64_t gpa);
+/* May c get a writable TLB entry for the page? Records that it has one. */
+bool smc_may_write(struct cpu *c, uint64_t gpa);
+
+/* -- decode.c
+ * ------------------------------------------------------------------ */
+
+/*
+ * Decodes one instruction from bytes (avail of them, at most 15) in the code
+ * size c->code_size. Fills insn (exec included, off not) and dec. Returns its
+ * length; an undefined one has an exec that raises #UD. -EAGAIN: it needs
+ * more than avail bytes (page end); -E2BIG: over 15 bytes (#GP).
+ * REG_RIPBASE-relative fields (disp of RIP-relative operands, imm of
+ * branches) have `off`, the instruction's page offset, added.
+ */
+int decode(struct cpu *c, const uint8_t *bytes, unsigned avail, unsigned off,
+	   struct insn *i, struct dec *d);
+extern const struct opcode opcode_table[];
+extern const unsigned opcode_count;
+
+/* -- mmu.c, tlb.c
+ * ---------------------------------------------------------------- */
+
+/*
+ * Translates va for an access at the current privilege, sets A/D, fills the
+ * TLB where it may; raises #PF (or #GP, #SS: non-canonical) at i. Returns the
+ * gpa, which need not be RAM.
+ */
+uint64_t mmu_translate(struct cpu *c, const struct insn *i, uint64_t va,
+		       enum access access);
+/* Chooses c->tlb after CPL, CR0, CR3, CR4, EFER or AC changed. */
+void mmu_mode_changed(struct cpu *c);
+/* CR3 was loaded; keep: bit 63, its PCID's entries stay. */
+void mmu_cr3_written(struct cpu *c, uint64_t value, bool keep);
+void mmu_flush_all(struct cpu *c);
+void mmu_flush_page(struct cpu *c, uint64_t va);
+/* This vCPU's writable entries for a guest page become read-only. */
+void tlb_protect_page(struct cpu *c, uint64_t gpa);
+
+/* Slow sides of access.h, and system accesses (as supervisor). */
+uint64_t load_slow(struct cpu *c, const struct insn *i, uint64_t va,
+		   unsigned len);
+void store_slow(struct cpu *c, const struct insn *i, uint64_t va,
+		uint64_t value, unsigned len);
+void *operand_slow(struct cpu *c, const struct insn *i, uint64_t va,
+		   unsigned len, enum access access);
+void operand_end_slow(struct cpu *c, const struct insn *i);
+uint64_t system_load(struct cpu *c, const struct insn *i, uint64_t va,
+		     unsigned len);
+void system_store(struct cpu *c, const struct insn *i, uint64_t va,
+		  uint64_t value, unsigned len);
+/* Address size, segment base, limit and type checks: the linear address. */
+uint64_t ea_slow(struct cpu *c, const struct insn *i, uint64_t offset,
+		 unsigned len, enum access access);
+/* The same for an explicit segment (stack, strings), offset already cut to
+   the address size. Cheap in 64-bit mode. */
+uint64_t seg_linear(struct cpu *c, const struct insn *i, enum seg_index seg,
+		    uint64_t offset, unsigned len, enum access access);
+
+/* -- exc.c, seg.c, sys.c, state.c
+ * ---------------------------------------------------- */
+
+/* Delivers c->exception; may raise again (double fault, triple fault). */
+void exception_deliver(struct cpu *c);
+void interrupt_deliver(struct cpu *c, uint8_t vector);
+void nmi_deliver(struct cpu *c);
+/* Replaces the RFLAGS bits in mask; AC and IF changes take effect. */
+void rflags_set(struct cpu *c, uint64_t value, uint64_t mask);
+/* Recomputes cpl, code_size, vec_enabled, jump_tag, tlb, single_step. */
+void cpu_mode_changed(struct cpu *c);
+void soft_state_get(struct cpu *c, struct vcpu_state *state);
+int soft_state_set(struct cpu *c, const struct vcpu_state *state);
+
+/* -- native.c, xsave.c
+ * --------------------------------------------------------------- */
+
+int native_vm_create(struct soft_vm *svm);
+void native_vm_destroy(struct soft_vm *svm);
+int native_create(struct cpu *c);
+void native_destroy(struct cpu *c);
+/*
+ * Completes a decoded native instruction: finds or makes its stub and sets
+ * i->exec and i->imm. -EINVAL: not one that we can run (#UD).
+ */
+int native_bind(struct cpu *c, const struct opcode *row, const struct dec *d,
+		struct insn *i);
+void vec_enter_slow(struct cpu *c);
+void vec_leave_slow(struct cpu *c);
+
+/* Guest vector state into the host's registers, and out of them. */
+static inline void vec_enter(struct cpu *c)
+{
+	if (unlikely(!c->vec_live))
+		vec_enter_slow(c);
+}
+
+static inline void vec_leave(struct cpu *c)
+{
+	if (unlikely(c->vec_live))
+		vec_leave_slow(c);
+}
+
+#endif
