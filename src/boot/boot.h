@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Puts a Linux kernel, its initrd and its command line into a VM's memory
+ * and sets the boot CPU's registers, as Linux's 64-bit boot protocol wants
+ * it (Documentation/arch/x86/boot.rst). Used by bhyveload and by bhyve's
+ * boot.kernel. The VM's memory must be set up and nothing may run it.
+ *
+ * A kernel is a bzImage, whose payload is unpacked here and entered directly
+ * (or, where its compression is not one of ours, entered as it is and
+ * unpacked by the guest), or an ELF64 vmlinux.
+ */
+#ifndef BOOT_BOOT_H
+#define BOOT_BOOT_H
+
+#include <vmmapi.h>
+
+#include "base/err.h"
+
+/* How far the loader is; called now and then, and once with done set. */
+struct boot_progress {
+	const char *file;   /* what is being read */
+	const char *action; /* "unpacking (xz)", "loading" */
+	uint64_t bytes_in;  /* of the file, so far */
+	uint64_t total_in;  /* of the file, in all */
+	uint64_t bytes_out; /* into the guest's memory, so far */
+	uint64_t ns;        /* since this action began */
+	bool done;
+};
+
+typedef void boot_progress_fn(void *arg, const struct boot_progress *progress);
+
+struct boot_request {
+	const char *kernel;  /* path */
+	const char *initrd;  /* path; NULL or "" for none */
+	const char *cmdline; /* NULL is "" */
+	/*
+	 * The VM was created for this boot: its memory is known to be zero
+	 * and is not cleared again, which would touch every page of it.
+	 */
+	bool memory_is_zero;
+	boot_progress_fn *progress; /* may be NULL */
+	void *progress_arg;
+};
+
+/* What was done, for a message or a test. */
+struct boot_result {
+	const char *format; /* "bzImage (xz)", "bzImage", "ELF" */
+	uint64_t entry;
+	uint64_t kernel_gpa; /* first byte of the loaded kernel */
+	uint64_t kernel_end; /* end of what it needs before it manages memory */
+	uint64_t initrd_gpa;
+	uint64_t initrd_size;
+	uint64_t unpack_ns;   /* 0 when nothing was unpacked here */
+	uint64_t unpacked;    /* bytes */
+	uint64_t kaslr_slide; /* virtual; 0 when KASLR is off */
+	const char *kaslr;    /* "on", or why it is off */
+};
+
+/*
+ * 0 or -errno with a line in err that names the file and the cause.
+ * result may be NULL.
+ */
+int boot_load(struct vmctx *ctx, struct vcpu *bsp,
+	      const struct boot_request *request, struct boot_result *result,
+	      struct err *err);
+
+/*
+ * A boot_progress_fn for programs: silent for the first second, then a line
+ * on stderr, redrawn when stderr is a terminal. arg: struct
+ * boot_progress_line, zero-initialised.
+ */
+struct boot_progress_line {
+	bool shown;
+	uint64_t last_ns;
+};
+
+void boot_progress_print(void *arg, const struct boot_progress *progress);
+
+#endif
