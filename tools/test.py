@@ -1,0 +1,155 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""Runs the tests and sums them up.
+
+The builds and suites are the table below. Each suite's seconds are printed,
+each failure with the end of its output, each skip with its reason, and at the
+end one line: N passed, N failed, N skipped.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import time
+
+BUILD = os.environ.get("BUILD", "build")
+SANITIZE = ["-Db_sanitize=address,undefined", "-Db_lundef=false"]
+
+# (build directory, meson arguments, environment, suites)
+PLAN = [
+    (BUILD, [], {}, ["style", "unit", "x86", "guest", "e2e"]),
+    ("build-clang", [], {"CC": "clang"}, ["unit"]),
+    ("build-asan", SANITIZE, {}, ["unit", "asan-boot"]),
+]
+NIGHTLY = [(BUILD, [], {}, ["nightly"])]
+
+TAP = re.compile(r"^\s*(not )?ok\b[^#]*(?:#\s*(skip)\S*\s*(.*))?", re.I)
+PYTEST = re.compile(r"(\d+) (passed|failed|skipped|error|errors)\b")
+
+
+class Total:
+    def __init__(self):
+        self.passed = self.failed = self.skipped = 0
+        self.reasons = []
+
+    def add_tap(self, text):
+        found = False
+        for line in text.splitlines():
+            match = TAP.match(line)
+            if match is None:
+                continue
+            found = True
+            if match.group(2):
+                self.skipped += 1
+                self.reasons.append(match.group(3) or "no reason given")
+            elif match.group(1):
+                self.failed += 1
+            else:
+                self.passed += 1
+        return found
+
+    def add_pytest(self, text):
+        lines = [line for line in text.splitlines()
+                 if PYTEST.search(line) and " in " in line]
+        if not lines:
+            return False
+        for count, kind in PYTEST.findall(lines[-1]):
+            if kind == "passed":
+                self.passed += int(count)
+            elif kind == "skipped":
+                self.skipped += int(count)
+            else:
+                self.failed += int(count)
+        self.reasons += [line.split(": ", 1)[-1] for line in text.splitlines()
+                         if line.startswith("SKIPPED")]
+        return True
+
+    def add(self, test):
+        text = test.get("stdout", "") or ""
+        failed_before = self.failed
+        counted = self.add_pytest(text) or self.add_tap(text)
+        result = test["result"]
+        if result == "SKIP" and not counted:
+            self.skipped += 1
+            last = (text.strip().splitlines() or ["no reason given"])[-1]
+            self.reasons.append(f"{test['name']}: {last}")
+        elif result not in ("OK", "SKIP", "EXPECTEDFAIL"):
+            if self.failed == failed_before:
+                self.failed += 1
+        elif not counted:
+            self.passed += 1
+
+
+def call(command, env=None):
+    merged = dict(os.environ, **(env or {}))
+    return subprocess.run(command, env=merged, check=False).returncode
+
+
+def prepare(directory, arguments, env):
+    if not pathlib.Path(directory, "build.ninja").exists():
+        if call(["meson", "setup", directory, *arguments], env) != 0:
+            return False
+    return call(["ninja", "-C", directory, "--quiet"], env) == 0
+
+
+def run_suite(directory, suite, total):
+    log = pathlib.Path(directory, "meson-logs", f"testlog-{suite}.json")
+    log.unlink(missing_ok=True)
+    started = time.monotonic()
+    subprocess.run(["meson", "test", "-C", directory, "--no-rebuild",
+                    "--suite", suite, "--logbase", f"testlog-{suite}"],
+                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                   check=False)
+    seconds = time.monotonic() - started
+    own = Total()
+    tests = []
+    if log.exists():
+        tests = [json.loads(line) for line in log.read_text().splitlines()]
+    for test in tests:
+        own.add(test)
+        if test["result"] not in ("OK", "SKIP", "EXPECTEDFAIL"):
+            print(f"--- {test['name']}: {test['result']}")
+            output = (test.get("stdout") or "") + (test.get("stderr") or "")
+            print("\n".join(output.splitlines()[-60:]))
+    if not tests:
+        own.failed += 1
+        print(f"--- {directory}: suite {suite} has no tests")
+    print(f"{directory} {suite}: {own.passed} passed, {own.failed} failed, "
+          f"{own.skipped} skipped, {seconds:.0f} s", flush=True)
+    total.passed += own.passed
+    total.failed += own.failed
+    total.skipped += own.skipped
+    total.reasons += own.reasons
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--nightly", action="store_true",
+                        help="the suites that CI has no time for, too")
+    parser.add_argument("suite", nargs="*", help="only these suites")
+    arguments = parser.parse_args()
+    total = Total()
+    for directory, options, env, suites in (
+            PLAN + (NIGHTLY if arguments.nightly else [])):
+        suites = [suite for suite in suites
+                  if not arguments.suite or suite in arguments.suite]
+        if not suites:
+            continue
+        if not prepare(directory, options, env):
+            print(f"--- {directory}: does not build")
+            total.failed += 1
+            continue
+        for suite in suites:
+            run_suite(directory, suite, total)
+    for reason in sorted(set(total.reasons)):
+        print(f"skipped: {reason}")
+    print(f"{total.passed} passed, {total.failed} failed, "
+          f"{total.skipped} skipped")
+    sys.exit(1 if total.failed else 0)
+
+
+main()
