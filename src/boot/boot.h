@@ -44,7 +44,7 @@ struct boot_request {
 
 /* What was done, for a message or a test. */
 struct boot_result {
-	const char *format; /* "bzImage (xz)", "bzImage", "ELF" */
+	char format[64]; /* "bzImage (xz)", "ELF" */
 	uint64_t entry;
 	uint64_t kernel_gpa; /* first byte of the loaded kernel */
 	uint64_t kernel_end; /* end of what it needs before it manages memory */
