@@ -20,7 +20,7 @@ ROOMS = {
     "vmm/dev": {"vmm", "x86", "base", DOOR},
     "vmmapi": {"vmm", "x86", "base", DOOR},
     "backend": {"base"},
-    "dev": {DOOR, "backend", "x86", "base"},
+    "dev": {DOOR, "backend", "x86", "base", "firmware"},
     "firmware": {DOOR, "backend", "x86", "base"},
     "boot": {DOOR, "backend", "x86", "base", "firmware"},
     "bhyve": {DOOR, "dev", "firmware", "boot", "backend", "x86", "base"},

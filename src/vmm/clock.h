@@ -17,7 +17,7 @@
 #include <stdint.h>
 
 struct vm_clock {
-	_Atomic uint64_t sequence;  /* odd while start, stop or set write */
+	_Atomic uint64_t sequence; /* odd while start, stop or set write */
 	_Atomic bool running;
 	_Atomic uint64_t offset_ns; /* running: added to CLOCK_MONOTONIC
 				       (modulo 2^64); stopped: the value */

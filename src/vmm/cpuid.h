@@ -22,15 +22,14 @@ struct cpuid_regs {
 };
 
 /* model: "host" or NULL, "x86-64", "-v2", "-v3", "-v4"; features: "+x,-y". */
-int cpu_model_create(const char *model, const char *features,
-		     uint64_t tsc_hz, struct cpu_model **out,
-		     struct err *err);
+int cpu_model_create(const char *model, const char *features, uint64_t tsc_hz,
+		     struct cpu_model **out, struct err *err);
 void cpu_model_destroy(struct cpu_model *model);
 
 /* What CPUID returns on this vCPU now (OSXSAVE, APIC id, XCR0 sizes). */
 struct cpuid_regs cpu_model_cpuid(struct vmcpu *vcpu, uint32_t leaf,
-				  uint32_t subleaf, uint64_t cr4,
-				  uint64_t xcr0, uint64_t xss);
+				  uint32_t subleaf, uint64_t cr4, uint64_t xcr0,
+				  uint64_t xss);
 
 /* feature: enum x86_feature of x86/features.def. */
 bool cpu_model_has(const struct cpu_model *model, unsigned feature);

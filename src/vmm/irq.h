@@ -33,8 +33,8 @@ struct apic_message {
 };
 
 /* Devices to the interrupt controllers. */
-void isa_set_irq(struct vm *vm, unsigned irq, bool level);  /* PIC + IOAPIC */
-void pic_set_irq(struct vm *vm, unsigned irq, bool level);  /* 0-15 */
+void isa_set_irq(struct vm *vm, unsigned irq, bool level); /* PIC + IOAPIC */
+void pic_set_irq(struct vm *vm, unsigned irq, bool level); /* 0-15 */
 void ioapic_set_pin(struct vm *vm, unsigned pin, bool level);
 int msi_send(struct vm *vm, uint64_t addr, uint64_t data); /* -EINVAL */
 void apic_deliver(struct vm *vm, const struct apic_message *message);

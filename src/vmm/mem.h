@@ -28,8 +28,8 @@ struct vm_mem {
 };
 
 /* [gpa, gpa + len) is all RAM of one piece. */
-static inline bool
-mem_is_ram(const struct vm_mem *mem, uint64_t gpa, uint64_t len)
+static inline bool mem_is_ram(const struct vm_mem *mem, uint64_t gpa,
+			      uint64_t len)
 {
 	return range_inside(gpa, len, mem->low_size) ||
 	       (gpa >= MEM_HIGH_BASE &&
@@ -37,15 +37,14 @@ mem_is_ram(const struct vm_mem *mem, uint64_t gpa, uint64_t len)
 }
 
 /* For reading; NULL when it is not all RAM. */
-static inline void *
-mem_hva(const struct vm_mem *mem, uint64_t gpa, uint64_t len)
+static inline void *mem_hva(const struct vm_mem *mem, uint64_t gpa,
+			    uint64_t len)
 {
 	return mem_is_ram(mem, gpa, len) ? mem->base + gpa : NULL;
 }
 
 /* The first gpa past all RAM, for arrays that are indexed by page. */
-static inline uint64_t
-mem_top(const struct vm_mem *mem)
+static inline uint64_t mem_top(const struct vm_mem *mem)
 {
 	return mem->high_size != 0 ? MEM_HIGH_BASE + mem->high_size
 				   : mem->low_size;

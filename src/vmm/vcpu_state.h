@@ -10,8 +10,8 @@
 
 #include <vmmapi.h>
 
-#define VCPU_DESC(reg)  ((reg) - VM_REG_GUEST_ES) /* ES CS SS DS FS GS LDTR */
-#define VCPU_DESC_COUNT 10                        /* TR IDTR GDTR */
+#define VCPU_DESC(reg)  ((reg)-VM_REG_GUEST_ES) /* ES CS SS DS FS GS LDTR */
+#define VCPU_DESC_COUNT 10                      /* TR IDTR GDTR */
 
 enum mp_state {
 	MP_RUNNABLE,

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The board as the process owns it: I/O ports, MMIO ranges, the PCI buses
+ * with their devices, and the LPC bridge's. The program makes one board from
+ * the configuration, hands it the exits of its vCPUs, and describes it to the
+ * firmware tables.
+ */
+#ifndef DEV_BOARD_H
+#define DEV_BOARD_H
+
+#include <vmmapi.h>
+
+#include "base/config.h"
+#include "base/err.h"
+#include "firmware/board.h"
+
+struct loop; /* backend/loop.h */
+struct inout_map;
+struct mmio_map;
+struct pci;
+struct lpc;
+
+struct board {
+	struct vmctx *ctx;
+	struct config *config;
+	struct loop *loop;
+	struct inout_map *ports;
+	struct mmio_map *mmio;
+	struct pci *pci;
+	struct lpc *lpc;
+};
+
+/*
+ * Makes every device that config names. 0, or -errno with a line in err;
+ * then nothing is left behind.
+ */
+int board_create(struct vmctx *ctx, struct config *config, struct loop *loop,
+		 struct board **out, struct err *err);
+void board_destroy(struct board *board);
+
+/*
+ * A guest's access, on its vCPU's thread. 0: done, the answer of a read is in
+ * *io / *access. -ENXIO: nothing is there; a read's answer is all ones. The
+ * caller decides whether that is an error (-e).
+ */
+int board_inout(struct board *board, struct vcpu *vcpu, struct vm_inout *io);
+int board_mmio(struct board *board, struct vcpu *vcpu,
+	       struct vm_inst_emul *access);
+
+/* Presses the power button (SIGTERM): false when the guest has no ACPI yet. */
+bool board_power_button(struct board *board);
+
+/* Fills what the firmware tables say of this board, but for the CPUs. */
+void board_describe(const struct board *board, struct fw_board *out);
+
+#endif
