@@ -10,10 +10,19 @@
 #ifndef VMM_TIMER_H
 #define VMM_TIMER_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 struct vm;
+
+/* The room's thread, in struct vm beside the list; under timer_lock. */
+struct vm_timer_thread {
+	pthread_t thread;
+	pthread_cond_t wake; /* made while the thread exists */
+	bool started;
+	bool quit;
+};
 
 struct vm_timer {
 	struct vm *vm;
@@ -28,5 +37,13 @@ void vm_timer_init(struct vm *vm, struct vm_timer *timer,
 		   void (*expired)(void *arg), void *arg);
 void vm_timer_arm(struct vm_timer *timer, uint64_t deadline_ns);
 void vm_timer_cancel(struct vm_timer *timer);
+
+/*
+ * Start makes the thread (0 or -errno), stop ends it and waits until the last
+ * callback has returned; timers stay armed. stop is called with no lock that
+ * a callback takes, and not from a callback.
+ */
+int vm_timer_thread_start(struct vm *vm);
+void vm_timer_thread_stop(struct vm *vm);
 
 #endif

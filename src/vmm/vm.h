@@ -94,6 +94,7 @@ struct vm {
 	/* timer.h: the list and its lock; the room's thread waits on it. */
 	pthread_mutex_t timer_lock;
 	struct vm_timer *timers;
+	struct vm_timer_thread timer_thread;
 
 	_Atomic int suspend_how; /* enum vm_suspend_how, set once */
 	struct room *room;
