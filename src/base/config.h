@@ -10,6 +10,7 @@
 #define BASE_CONFIG_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 
 #include "base/err.h"
@@ -28,7 +29,7 @@ struct config_node *config_make(struct config_node *from, const char *path);
 const char *config_node_name(const struct config_node *node);
 
 /* 0, -ENOTDIR (a value stands where a node should, or the reverse), -EINVAL
-   (malformed path), -ENOMEM. */
+   (malformed path, or a line end in value), -ENOMEM. name may be a path. */
 int config_set(struct config *config, const char *path, const char *value);
 int config_set_in(struct config_node *node, const char *name,
 		  const char *value);
@@ -48,8 +49,8 @@ int config_get_bool(struct config *config, const char *path, bool def,
 int config_get_number(struct config *config, const char *path, uint64_t def,
 		      uint64_t *out, struct err *err);
 
-/* Children of a node in order: value is NULL for a node. 0 stops nothing;
-   another return value of fn ends the walk and is returned. */
+/* Children of a node, in the order they were made: value is NULL for a node. 0
+   stops nothing; another return value of fn ends the walk and is returned. */
 int config_walk(struct config_node *node,
 		int (*fn)(void *arg, const char *name, const char *value,
 			  struct config_node *child),
@@ -59,6 +60,10 @@ int config_walk(struct config_node *node,
 int config_parse_option(struct config *config, const char *text,
 			struct err *err);
 int config_parse_file(struct config *config, const char *file, struct err *err);
+
+/* 0, or -EINVAL with a line in err for the first value whose %(name) is not
+   set or never ends. config_get gives such a value as it was set. */
+int config_check(struct config *config, struct err *err);
 
 /* All variables, one "path=value" a line, unexpanded, in order. */
 void config_dump(struct config *config, FILE *out);
