@@ -18,7 +18,9 @@ struct loop_source;
 int loop_create(struct loop **out, struct err *err);
 void loop_destroy(struct loop *loop);
 
-/* events: EPOLLIN, EPOLLOUT. NULL on -ENOMEM or a file epoll cannot watch
+/* events: EPOLLIN, EPOLLOUT; with EPOLLONESHOT the source is silent after each
+   callback (also about EPOLLHUP and EPOLLERR, which epoll reports unasked)
+   until loop_set_events. NULL on -ENOMEM or a file epoll cannot watch
    (errno EPERM: a regular file, always ready). */
 struct loop_source *loop_add(struct loop *loop, int fd, uint32_t events,
 			     void (*ready)(void *arg, uint32_t events),
