@@ -31,6 +31,22 @@ struct board {
 };
 
 /*
+ * What can be made: emulations of -s (pci.B.S.F.device) and devices of -l
+ * (lpc.NAME). A list ends with a NULL name. The comma-separated words of an
+ * option's conf become variables of the device's node: name=value as it
+ * stands, a first bare word the variable `first` (when not NULL), any other
+ * word a variable that is "true".
+ */
+struct board_device {
+	const char *name;
+	const char *first;   /* "path", "backend" */
+	const char *summary; /* a few words for help */
+};
+
+const struct board_device *board_pci_devices(void);
+const struct board_device *board_lpc_devices(void);
+
+/*
  * Makes every device that config names. 0, or -errno with a line in err;
  * then nothing is left behind.
  */
