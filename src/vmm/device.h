@@ -28,6 +28,17 @@ struct room_device {
 extern const struct room_device i8259_device, ioapic_device, i8254_device,
     hpet_device, mc146818_device, pmtimer_device;
 
+/*
+ * The whole list (vmm/devices.c). create undoes itself when it fails; load
+ * also resumes. save and load: vCPUs stopped, the room's thread quiet.
+ */
+int room_devices_create(struct vm *vm);
+void room_devices_destroy(struct vm *vm);
+void room_devices_reset(struct vm *vm);
+int room_devices_save(struct vm *vm, struct state_writer *writer);
+int room_devices_load(struct vm *vm, struct state_reader *reader,
+		      struct err *err);
+
 /* A vCPU's local APIC is made with the vCPU. */
 extern const struct state_class lapic_state_class;
 struct lapic *lapic_create(struct vmcpu *vcpu);

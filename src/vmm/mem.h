@@ -25,6 +25,7 @@ struct vm_mem {
 	size_t reserved_size;
 	uint64_t low_size;
 	uint64_t high_size;
+	int fd; /* the memory file, low then high; -1: none */
 };
 
 /* [gpa, gpa + len) is all RAM of one piece. */
@@ -49,6 +50,21 @@ static inline uint64_t mem_top(const struct vm_mem *mem)
 	return mem->high_size != 0 ? MEM_HIGH_BASE + mem->high_size
 				   : mem->low_size;
 }
+
+/*
+ * Maps the file (its first low + high bytes); takes fd when it succeeds.
+ * Sizes are multiples of 4 KiB. 0 or -errno.
+ */
+int mem_setup(struct vm_mem *mem, int fd, uint64_t low_size,
+	      uint64_t high_size);
+void mem_teardown(struct vm_mem *mem);
+/* How a size is divided: RAM below MEM_LOW_LIMIT first. */
+static inline uint64_t mem_low_part(uint64_t size)
+{
+	return size < MEM_LOW_LIMIT ? size : MEM_LOW_LIMIT;
+}
+int mem_zero(struct vm_mem *mem);                /* gives the pages back */
+uint64_t mem_resident(const struct vm_mem *mem); /* bytes in use */
 
 void *mem_write_begin(struct vm *vm, uint64_t gpa, uint64_t len);
 void mem_write_end(struct vm *vm, uint64_t gpa, uint64_t len);

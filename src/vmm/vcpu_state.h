@@ -73,6 +73,10 @@ struct vcpu_state {
 	uint8_t mp_state; /* enum mp_state */
 };
 
+/* Saves a struct vmcpu: state, run requests, capabilities. */
+struct state_class;
+extern const struct state_class vcpu_state_class;
+
 /* State after power-up or RESET# (init = false) or INIT, SDM vol. 3, 10.1. */
 void vcpu_state_reset(struct vcpu_state *state, bool init);
 

@@ -66,7 +66,19 @@ struct vmcpu {
 	_Atomic uint32_t requests;
 	_Atomic uint8_t sipi_vector;
 
-	/* Authoritative while the engine does not exist. */
+	/* Under lock. */
+	unsigned freezers;     /* threads that wait to freeze it */
+	bool suspended;        /* vm_suspend_cpu */
+	bool suspend_told;     /* ... and the process has had its DEBUG exit */
+	bool hlt_told;         /* ... its HLT exit */
+	bool exit_pending;     /* exit waits to be completed by the engine */
+	bool intr_enabled;     /* RFLAGS.IF as of HLT or the last door call */
+	uint32_t capabilities; /* BIT(enum vm_cap_type) that are set */
+
+	/*
+	 * Authoritative while the engine does not exist; mp_state and
+	 * tsc_offset always are.
+	 */
 	struct vcpu_state state;
 	struct vm_exit exit;
 	uint64_t stats[VM_STAT_COUNT];
@@ -99,6 +111,46 @@ struct vm {
 	_Atomic int suspend_how; /* enum vm_suspend_how, set once */
 	struct room *room;
 };
+
+/* The object; memory comes from mem_setup. 0 or -errno. */
+int vm_new(const char *name, struct vm **out);
+void vm_free(struct vm *vm);
+/* The vCPU, made when it does not exist: 0, -EINVAL, -ENOMEM. */
+int vm_get_vcpu(struct vm *vm, unsigned id, struct vmcpu **out);
+/* As after power-up, memory apart. Under the VM lock, vCPUs frozen. */
+void vm_reset(struct vm *vm);
+/* Makes the engine and lets time run; stop takes the state back. */
+struct vm_engine_options {
+	const char *engine; /* NULL, "auto", "soft" */
+	const char *cpu_model, *cpu_features;
+};
+int vm_engine_start(struct vm *vm, const struct vm_engine_options *options,
+		    struct err *err);
+void vm_engine_stop(struct vm *vm);
+
+/*
+ * The inside of vm_run: 0 with *exit filled, or -EBUSY (another thread runs
+ * this vCPU), -EINVAL (not active), or what the engine failed with. On entry
+ * *exit has the answer to the last exit.
+ */
+int vcpu_run(struct vmcpu *vcpu, struct vm_exit *exit);
+
+/*
+ * A frozen vCPU does not run and its state holds still. freeze asks it out of
+ * vm_run and waits: 0, or -EBUSY when it does not come. Not recursive.
+ */
+int vcpu_freeze(struct vmcpu *vcpu);
+void vcpu_thaw(struct vmcpu *vcpu);
+int vm_freeze_all(struct vm *vm);
+void vm_thaw_all(struct vm *vm);
+
+/*
+ * vcpu->state made current (fetch), and made the engine's (store). Frozen.
+ * While an exit waits for the process' answer, the state is that before the
+ * instruction.
+ */
+void vcpu_state_fetch(struct vmcpu *vcpu);
+int vcpu_state_store(struct vmcpu *vcpu);
 
 /*
  * Raises request bits and makes the vCPU look: wakes it from SLEEPING, or
