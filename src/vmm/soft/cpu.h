@@ -119,6 +119,8 @@ struct segment {
 	uint16_t selector;
 };
 
+struct simd_row; /* simd.h */
+
 struct cpu {
 	uint64_t gpr[18];     /* REG_ZERO = 0, REG_RIPBASE; must come first */
 	uint16_t arith_flags; /* AX after LAHF; SETO AL */
@@ -137,8 +139,7 @@ struct cpu {
 
 	/* Vector state: live in host registers, or in xsave. */
 	bool vec_live;
-	uint32_t vec_enabled; /* those of OP_X87 | OP_SSE | OP_AVX | OP_AVX512
-				 that would not fault now */
+	uint8_t vec_blocked; /* enum vec_block */
 
 	struct segment ldtr, tr;
 	uint64_t gdtr_base, idtr_base;
@@ -188,14 +189,31 @@ struct cpu {
 	struct block_cache *blocks; /* block.c */
 
 	uint8_t *xsave; /* 64-aligned, VCPU_XSAVE_SIZE, standard format */
-	struct native *native;   /* native.c's per-vCPU part */
-	uint64_t fpu_ip, fpu_dp; /* last x87 instruction, operand */
-	uint16_t fpu_cs, fpu_ds, fpu_opcode;
+	struct native *native; /* native.c's per-vCPU part */
+	/* The last x87 instruction and its operand, while vec_live. Their
+	   selectors are always 0, as on CPUs that deprecate them. */
+	uint64_t fpu_ip, fpu_dp;
+	uint16_t fpu_opcode;
 
 	bool cap_hlt, cap_pause, cap_mtrap, cap_bpt;
 };
 
 _Static_assert(offsetof(struct cpu, gpr) == 0, "insn.h's byte offsets");
+
+/*
+ * Why a vector or x87 instruction cannot just run now. vec_mode_changed()
+ * finds out; what each needs is in its insn.ext.
+ */
+enum vec_block {
+	VEC_X87 = 1 << 0, /* #NM */
+	VEC_MMX = 1 << 1, /* #UD or #NM, as the next three */
+	VEC_SSE = 1 << 2,
+	VEC_AVX = 1 << 3,
+	VEC_AVX512 = 1 << 4,
+	VEC_WAIT = 1 << 5, /* #NM, for WAIT */
+	VEC_XM = 1 << 6,   /* MXCSR unmasks an exception: run with care */
+	VEC_MF = 1 << 7,   /* so does the x87 control word: look first */
+};
 
 /* What the vCPUs of a VM share. */
 struct soft_vm {
@@ -206,7 +224,6 @@ struct soft_vm {
 	_Atomic uint32_t *write_mask; /* has, or had, it writable in a TLB */
 	_Atomic uint64_t *code_grain; /* 64-byte pieces that hold code */
 	pthread_mutex_t split_lock;   /* locked accesses across two pages */
-	struct stub_cache *stubs;     /* native.c */
 };
 
 /* -- small things every file uses ------------------------------------------ */
@@ -391,24 +408,29 @@ void interrupt_deliver(struct cpu *c, uint8_t vector);
 void nmi_deliver(struct cpu *c);
 /* Replaces the RFLAGS bits in mask; AC and IF changes take effect. */
 void rflags_set(struct cpu *c, uint64_t value, uint64_t mask);
-/* Recomputes cpl, code_size, vec_enabled, jump_tag, tlb, single_step. */
+/* Recomputes cpl, code_size, vec_blocked, jump_tag, tlb, single_step. */
 void cpu_mode_changed(struct cpu *c);
 void soft_state_get(struct cpu *c, struct vcpu_state *state);
 int soft_state_set(struct cpu *c, const struct vcpu_state *state);
 
-/* -- native.c, xsave.c
+/* -- native.c, vec.c
  * --------------------------------------------------------------- */
 
-int native_vm_create(struct soft_vm *svm);
-void native_vm_destroy(struct soft_vm *svm);
 int native_create(struct cpu *c);
 void native_destroy(struct cpu *c);
 /*
- * Completes a decoded native instruction: finds or makes its stub and sets
- * i->exec and i->imm. -EINVAL: not one that we can run (#UD).
+ * Completes a decoded vector or x87 instruction, whose row is simd_find()'s:
+ * sets i->exec and what that needs (imm: the stub; a, b, c, ext, lsize, and
+ * base and index where the row has a memory operand of its own kind; i->seg
+ * and INSN_EA_SLOW are wanted as if DS:[rDI] were an operand of MASKMOVQ).
+ * -EINVAL: not one that we can run (#UD). -ENOSPC: no room for a stub; drop
+ * all blocks (blocks_flush) and those being made, native_flush, decode again.
  */
-int native_bind(struct cpu *c, const struct opcode *row, const struct dec *d,
+int native_bind(struct cpu *c, const struct simd_row *row, const struct dec *d,
 		struct insn *i);
+void native_flush(struct cpu *c);
+/* CR0, CR4, XCR0 or the image c->xsave changed: vec_blocked again. */
+void vec_mode_changed(struct cpu *c);
 void vec_enter_slow(struct cpu *c);
 void vec_leave_slow(struct cpu *c);
 

@@ -109,6 +109,7 @@ struct dec {
 	bool is_vex, is_evex;
 	bool rex_w;      /* REX.W, VEX.W, EVEX.W */
 	uint8_t reg, rm; /* ModRM.reg and .rm with their extension bits */
+	uint8_t index;   /* SIB.index with its extension bits, even if 4 */
 	uint8_t vvvv;
 	uint8_t vector_len; /* 0: 128, 1: 256, 2: 512 bits */
 	uint8_t aaa;        /* EVEX opmask */

@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/* Stubs: the encoder, and the table that finds one by its bytes. */
+#include "vmm/soft/stub.h"
+
+#include <errno.h>
+
+#define INT3 0xcc
+#define RCX  1
+
+void stub_byte(struct stub_code *code, uint8_t byte)
+{
+	if (code->len < STUB_MAX)
+		code->bytes[code->len++] = byte;
+	else
+		code->overflow = true;
+}
+
+void stub_pad(struct stub_code *code, unsigned to)
+{
+	if (code->len > to)
+		code->overflow = true;
+	while (code->len < to && !code->overflow)
+		stub_byte(code, INT3);
+}
+
+/* -- encoding ---------------------------------------------------------------
+ */
+
+static void three_byte_vex(struct stub_code *code, unsigned reg, unsigned rm,
+			   unsigned map, bool w, unsigned vvvv, bool l,
+			   unsigned pp)
+{
+	static const uint8_t ppcode[4] = {0, 0x66, 0xf3, 0xf2};
+	unsigned p = 0;
+
+	while (p < 3 && ppcode[p] != pp)
+		p++;
+	stub_byte(code, 0xc4);
+	stub_byte(code, (uint8_t)((reg & 8 ? 0 : 0x80) | 0x40 |
+				  (rm & 8 ? 0 : 0x20) | map));
+	stub_byte(code, (uint8_t)(w << 7 | (~vvvv & 15) << 3 | l << 2 | p));
+}
+
+static void modrm(struct stub_code *code, unsigned mod, unsigned reg,
+		  unsigned rm)
+{
+	stub_byte(code, (uint8_t)(mod << 6 | (reg & 7) << 3 | (rm & 7)));
+}
+
+void stub_vex_reg(struct stub_code *code, struct stub_vex v)
+{
+	three_byte_vex(code, v.reg, v.rm, v.map, false, v.vvvv, v.wide, v.pp);
+	stub_byte(code, v.op);
+	modrm(code, 3, v.reg, v.rm);
+}
+
+void stub_vex_mem(struct stub_code *code, struct stub_vex v, int8_t disp)
+{
+	three_byte_vex(code, v.reg, RCX, v.map, false, v.vvvv, v.wide, v.pp);
+	stub_byte(code, v.op);
+	modrm(code, 1, v.reg, RCX);
+	stub_byte(code, (uint8_t)disp);
+}
+
+static void legacy_prefixes(struct stub_code *code, const struct simd_row *row,
+			    bool w, unsigned reg, unsigned rm)
+{
+	uint8_t rex = (uint8_t)(w << 3 | (reg & 8) >> 1 | (rm & 8) >> 3);
+
+	if (row->pp)
+		stub_byte(code, row->pp);
+	if (rex)
+		stub_byte(code, 0x40 | rex);
+	stub_byte(code, 0x0f);
+	if (row->map == MAP_0F38)
+		stub_byte(code, 0x38);
+	if (row->map == MAP_0F3A)
+		stub_byte(code, 0x3a);
+}
+
+/* Outside 64-bit mode REX.W is absent and VEX.W says nothing of size. */
+static bool encoded_w(const struct simd_row *row, const struct dec *d)
+{
+	if (row->attr & (S_GREG | S_GRM) && d->mode != 8)
+		return false;
+	return d->rex_w;
+}
+
+static void immediates(struct stub_code *code, const struct simd_row *row,
+		       const struct dec *d)
+{
+	if (row->attr & S_IMM8X2) {
+		stub_byte(code, d->bytes[d->len - 2]);
+		stub_byte(code, d->bytes[d->len - 1]);
+	} else if (row->attr & S_IMM8) {
+		stub_byte(code, d->imm8);
+	} else if (row->attr & S_IS4) {
+		/* Outside 64-bit mode bit 7 is ignored. */
+		stub_byte(code, d->mode == 8 ? d->imm8 : d->imm8 & 0x7f);
+	}
+}
+
+void stub_encode(struct stub_code *code, const struct simd_row *row,
+		 const struct dec *d, bool mem)
+{
+	static const uint8_t vex_map[MAP_COUNT] = {
+	    [MAP_0F] = 1, [MAP_0F38] = 2, [MAP_0F3A] = 3};
+	unsigned reg = d->reg, rm = mem ? RCX : d->rm;
+
+	if (row->attr & S_X87) {
+		stub_byte(code, row->op);
+		if (mem)
+			modrm(code, 0, d->modrm >> 3, RCX);
+		else
+			stub_byte(code, d->modrm);
+		return;
+	}
+	if (row->ext >= 0)
+		reg = (unsigned)row->ext;
+	if (row->attr & S_GREG)
+		reg = 0;
+	if (row->attr & S_GRM && !mem)
+		rm = 0;
+	if (row->attr & S_NOMODRM)
+		reg = rm = 0;
+	if (d->is_vex)
+		three_byte_vex(
+		    code, reg, rm, vex_map[row->map], encoded_w(row, d),
+		    row->attr & S_NDS ? d->vvvv : 0, d->vector_len, row->pp);
+	else
+		legacy_prefixes(code, row, encoded_w(row, d), reg, rm);
+	stub_byte(code, row->op);
+	if (!(row->attr & S_NOMODRM))
+		modrm(code, mem ? 0 : 3, reg, rm);
+	immediates(code, row, d);
+}
+
+/* -- the table ----------------------------------------------------------------
+ */
+
+static unsigned hash(const uint8_t *bytes, unsigned len)
+{
+	uint64_t h = 0xcbf29ce484222325u; /* FNV-1a */
+
+	for (unsigned k = 0; k < len; k++)
+		h = (h ^ bytes[k]) * 0x100000001b3u;
+	return (unsigned)(h >> 32) % STUB_HASH;
+}
+
+static bool same(const uint8_t *a, const uint8_t *b, unsigned len)
+{
+	for (unsigned k = 0; k < len; k++)
+		if (a[k] != b[k])
+			return false;
+	return true;
+}
+
+/*
+ * Equal bytes are an equal stub, even where what was made there is longer or
+ * shorter; so a length need not be kept.
+ */
+int64_t stub_find(struct native *n, const struct stub_code *code)
+{
+	struct stub_code padded = *code;
+	unsigned h;
+	long at;
+
+	stub_pad(&padded, ALIGN_UP(padded.len, STUB_SLOT));
+	if (padded.overflow)
+		return -EINVAL;
+	for (h = hash(padded.bytes, padded.len); n->hash[h];
+	     h = (h + 1) % STUB_HASH) {
+		at = (n->hash[h] - 1l) * STUB_SLOT;
+		if (range_inside((uint64_t)at, padded.len, n->code.used) &&
+		    same(n->code.write + at, padded.bytes, padded.len))
+			return (int64_t)(uintptr_t)(n->code.exec + at);
+	}
+	at = codemem_alloc(&n->code, padded.len);
+	if (at < 0)
+		return at;
+	copy_bytes(n->code.write + at, padded.bytes, padded.len);
+	codemem_publish();
+	n->hash[h] = (uint16_t)(at / STUB_SLOT + 1);
+	return (int64_t)(uintptr_t)(n->code.exec + at);
+}

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Random registers and memory that also hit the corners of the formats. */
+#ifndef RANDOM_STATE_H
+#define RANDOM_STATE_H
+
+#include "vmm/soft/vec.h"
+
+uint64_t random_next(uint64_t *rng);
+uint64_t random_gpr(uint64_t *rng);
+/* Fills bytes with integers, floats of all kinds, and zeros. */
+void random_vectors(uint64_t *rng, void *to, unsigned bytes);
+void random_image(uint64_t *rng, struct xsave_image *x, uint64_t rfbm,
+		  uint32_t mxcsr_valid);
+
+#endif
