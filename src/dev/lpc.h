@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The LPC bridge, Intel's 82371SB (PIIX3) function 0: the PIRQ router and the
+ * serial ports com1 to com4 of lpc.comN.
+ */
+#ifndef DEV_LPC_H
+#define DEV_LPC_H
+
+#include "dev/pci.h"
+
+struct lpc;
+
+extern const struct pci_device_ops lpc_ops;
+
+/* com ports and the bridge's slot. */
+void lpc_describe(const struct lpc *lpc, struct fw_board *out);
+
+/* A line about a device of -l that needs the bridge. lpc may be NULL. */
+int lpc_check(const struct lpc *lpc, struct config *config, struct err *err);
+
+#endif

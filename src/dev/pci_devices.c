@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/* The one list of what -s and -l can make. */
+#include <string.h>
+
+#include "dev/board.h"
+#include "dev/hostbridge.h"
+#include "dev/lpc.h"
+#include "dev/pci.h"
+#include "dev/pci_uart.h"
+
+/* name in -s, variable of a first bare word, operations, summary */
+#define PCI_DEVICES(X)                                                         \
+	X("amd_hostbridge", NULL, amd_hostbridge_ops, "AMD host bridge")       \
+	X("hostbridge", NULL, hostbridge_ops, "host bridge")                   \
+	X("lpc", NULL, lpc_ops, "LPC bridge for the devices of -l")            \
+	X("uart", "path", pci_uart_ops, "serial card")
+
+#define DESCRIPTION(name, first, ops, summary) {name, first, summary},
+#define OPERATIONS(name, first, ops, summary)  &ops,
+
+const struct board_device *board_pci_devices(void)
+{
+	static const struct board_device list[] = {
+	    PCI_DEVICES(DESCRIPTION){NULL, NULL, NULL},
+	};
+
+	return list;
+}
+
+const struct pci_device_ops *pci_find_ops(const char *name)
+{
+	static const struct pci_device_ops *const list[] = {
+	    PCI_DEVICES(OPERATIONS)};
+	const struct board_device *devices = board_pci_devices();
+
+	for (size_t i = 0; devices[i].name != NULL; i++) {
+		if (strcmp(devices[i].name, name) == 0)
+			return list[i];
+	}
+	return NULL;
+}
+
+const struct board_device *board_lpc_devices(void)
+{
+	static const struct board_device list[] = {
+	    {"com1", "path", "serial port at 0x3f8, IRQ 4"},
+	    {"com2", "path", "serial port at 0x2f8, IRQ 3"},
+	    {"com3", "path", "serial port at 0x3e8, IRQ 4"},
+	    {"com4", "path", "serial port at 0x2e8, IRQ 3"},
+	    {NULL, NULL, NULL},
+	};
+
+	return list;
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A VM for boards: it remembers wires, messages and the end. */
+#ifndef FAKE_VM_H
+#define FAKE_VM_H
+
+#include <vmmapi.h>
+
+struct vmctx {
+	size_t lowmem;
+	size_t highmem;
+	int pic[16];  /* level */
+	int pins[64]; /* level */
+	unsigned int edges[64];
+	unsigned int wrong; /* calls that change nothing, or out of range */
+	unsigned int msis;
+	uint64_t msi_address;
+	uint64_t msi_data;
+	enum vm_suspend_how how;
+	enum vm_intr_trigger trigger[16];
+};
+
+#endif
