@@ -6,8 +6,12 @@
 #ifndef VMM_DEVICE_H
 #define VMM_DEVICE_H
 
+#include <vmmapi.h>
+
 #include "base/state.h"
 
+struct apic_message; /* vmm/irq.h */
+struct lapic;
 struct vm;
 struct vmcpu;
 
@@ -30,7 +34,8 @@ extern const struct room_device i8259_device, ioapic_device, i8254_device,
 
 /*
  * The whole list (vmm/devices.c). create undoes itself when it fails; load
- * also resumes. save and load: vCPUs stopped, the room's thread quiet.
+ * also resumes. save and load: vCPUs stopped, the room's thread quiet. LAPICs
+ * belong to their vCPUs and are not in it.
  */
 int room_devices_create(struct vm *vm);
 void room_devices_destroy(struct vm *vm);
@@ -38,6 +43,9 @@ void room_devices_reset(struct vm *vm);
 int room_devices_save(struct vm *vm, struct state_writer *writer);
 int room_devices_load(struct vm *vm, struct state_reader *reader,
 		      struct err *err);
+
+/* What the LAPIC timer counts before it is divided, as bhyve's. */
+#define LAPIC_TIMER_HZ 134217728
 
 /* A vCPU's local APIC is made with the vCPU. */
 extern const struct state_class lapic_state_class;
@@ -48,7 +56,7 @@ void lapic_resume(struct lapic *lapic);
 
 /*
  * Port and MMIO handlers, which vmm/bus.c lists in its tables. offset is
- * relative to the range's first port or address. Reads return the value,
+ * relative to the range's first address. Reads return the value,
  * writes take it; width in bytes. What a device does not implement reads as
  * all ones (ports) or zero (MMIO) and ignores writes.
  */
@@ -76,6 +84,31 @@ void lapic_mmio_write(struct lapic *lapic, uint64_t gpa, unsigned bytes,
 		      uint64_t value);
 /* 0, -EINVAL (#GP), -ENXIO (not an MSR of the LAPIC). */
 int lapic_msr(struct lapic *lapic, uint32_t msr, bool write, uint64_t *value);
+
+/* LAPICs and the messages between them. */
+bool lapic_matches(struct lapic *lapic, const struct apic_message *message);
+void lapic_accept(struct lapic *lapic, const struct apic_message *message);
+/* Rank for lowest priority: the smallest takes the message. */
+uint64_t lapic_arbitration(struct lapic *lapic);
+
+/* The LAPIC as the engine sees it: irq.h's vcpu_ functions. */
+int lapic_pending(const struct lapic *lapic);
+int lapic_intack(struct lapic *lapic);
+uint8_t lapic_get_cr8(const struct lapic *lapic);
+void lapic_set_cr8(struct lapic *lapic, uint8_t cr8);
+void lapic_tsc_changed(struct lapic *lapic);
+
+/*
+ * The wire from the PIC to the CPUs. i8259_pending: the vector that an INTA
+ * would bring, or -1; needs no lock. i8259_intack: that INTA; -1 if the
+ * request went away. The PIC calls lapic_extint_raised when there is one.
+ */
+int i8259_pending(struct vm *vm);
+int i8259_intack(struct vm *vm);
+void lapic_extint_raised(struct lapic *lapic);
+
+/* The HPET's timers 0 and 1 stand in for the PIT's and the RTC's interrupt. */
+bool hpet_legacy_route(struct vm *vm);
 
 /* For door calls. */
 int lapic_set_vector(struct lapic *lapic, uint8_t vector, bool level);

@@ -25,14 +25,20 @@ enum apic_delivery {
 };
 
 struct apic_message {
-	uint32_t destination; /* APIC id or logical; 8 or 32 bits by mode */
+	uint32_t destination; /* APIC id or logical */
 	bool logical;
+	bool wide; /* an x2APIC's: destination has 32 bits, not 8 */
 	bool level;
 	uint8_t delivery; /* enum apic_delivery */
 	uint8_t vector;
 };
 
-/* Devices to the interrupt controllers. */
+/*
+ * Devices to the interrupt controllers. Sources that share a line are
+ * counted, as in vmm.ko: a source raises it once and withdraws it once. A
+ * pulse is both at once; inputs with edge trigger remember it.
+ * isa_set_irq: ISA IRQ 0 is IOAPIC pin 2, IRQ n is pin n; 2 is the cascade.
+ */
 void isa_set_irq(struct vm *vm, unsigned irq, bool level); /* PIC + IOAPIC */
 void pic_set_irq(struct vm *vm, unsigned irq, bool level); /* 0-15 */
 void ioapic_set_pin(struct vm *vm, unsigned pin, bool level);
@@ -49,5 +55,7 @@ int vcpu_intr_accept(struct vmcpu *vcpu);
 /* CR8 (the TPR's upper four bits). */
 uint8_t vcpu_get_cr8(struct vmcpu *vcpu);
 void vcpu_set_cr8(struct vmcpu *vcpu, uint8_t cr8);
+/* After the TSC was written: a TSC-deadline may be nearer or further now. */
+void vcpu_tsc_changed(struct vmcpu *vcpu);
 
 #endif

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * Running a machine: one thread per CPU, the loop on the main thread, and how
+ * it all ends. A CPU's thread ends when the VM was suspended (vm_suspend);
+ * the last one stops the loop.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "backend/loop.h"
+#include "bhyve/machine.h"
+#include "bhyve/signals.h"
+#include "bhyve/status.h"
+#include "bhyve/vmexit.h"
+
+#define MAX_LOG_LINES 200 /* what the guest can make us say */
+
+void machine_log(struct machine *m, const char *fmt, ...)
+{
+	unsigned int line = atomic_fetch_add(&m->log_lines, 1);
+	char text[512];
+	va_list args;
+
+	if (line > MAX_LOG_LINES) {
+		atomic_store(&m->log_lines, MAX_LOG_LINES + 1);
+		return;
+	}
+	va_start(args, fmt);
+	vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	if (line == MAX_LOG_LINES)
+		snprintf(text, sizeof(text), "no further messages");
+	/* The terminal may be in raw mode, where a line feed is only that. */
+	fprintf(stderr, "bhyve: %s: %s%s\n", m->name, text,
+		isatty(STDERR_FILENO) ? "\r" : "");
+}
+
+void machine_ended(struct machine *m, int status, const char *report)
+{
+	pthread_mutex_lock(&m->lock);
+	if (m->status == -1) {
+		m->status = status;
+		m->last_words = report != NULL ? strdup(report) : NULL;
+	}
+	pthread_mutex_unlock(&m->lock);
+}
+
+void machine_end(struct machine *m, int status, const char *report)
+{
+	machine_ended(m, status, report);
+	/* Fails when the VM is ending already, which is as well. */
+	vm_suspend(m->ctx, VM_SUSPEND_POWEROFF);
+}
+
+/* -- a CPU's thread ------------------------------------------------------ */
+
+static void pin(struct cpu *cpu)
+{
+	int id = vcpu_id(cpu->vcpu);
+	int error = 0;
+	cpu_set_t set;
+	bool pinned;
+
+	if (pinning_read(cpu->machine->config, (unsigned int)id, &set, &pinned,
+			 NULL) == 0 &&
+	    pinned)
+		error = pthread_setaffinity_np(cpu->thread, sizeof(set), &set);
+	if (error != 0)
+		machine_log(cpu->machine, "vcpu %d cannot be pinned: %s", id,
+			    strerror(error));
+}
+
+/* vm_run refused. When another process runs the VM, it is not ours to stop. */
+static void run_failed(struct cpu *cpu, int error)
+{
+	char report[600];
+
+	snprintf(report, sizeof(report), "bhyve: vcpu %d does not run: %s\n",
+		 vcpu_id(cpu->vcpu), vm_error_text());
+	if (error == EBUSY)
+		machine_ended(cpu->machine, STATUS_ERROR, report);
+	else
+		machine_end(cpu->machine, STATUS_ERROR, report);
+}
+
+static void vm_loop(struct cpu *cpu)
+{
+	struct vm_exit exit = {.exitcode = VM_EXITCODE_BOGUS};
+	struct vm_run run = {.vm_exit = &exit};
+
+	do {
+		if (vm_run(cpu->vcpu, &run) != 0) {
+			run_failed(cpu, errno);
+			return;
+		}
+	} while (vmexit_handle(cpu, &exit) == VMEXIT_CONTINUE);
+}
+
+static void one_stopped(struct machine *m, unsigned int count)
+{
+	bool last;
+
+	pthread_mutex_lock(&m->lock);
+	m->running -= count;
+	last = m->running == 0;
+	pthread_mutex_unlock(&m->lock);
+	if (last)
+		loop_stop(m->loop);
+}
+
+static void *cpu_main(void *arg)
+{
+	struct cpu *cpu = arg;
+	char name[16];
+
+	snprintf(name, sizeof(name), "vcpu %d", vcpu_id(cpu->vcpu));
+	pthread_setname_np(pthread_self(), name);
+	vm_loop(cpu);
+	one_stopped(cpu->machine, 1);
+	return NULL;
+}
+
+/* -- all of them --------------------------------------------------------- */
+
+/* All signals blocked but those that a thread causes itself. */
+static void block_signals(sigset_t *before)
+{
+	static const int synchronous[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL,
+					  SIGTRAP};
+	sigset_t set;
+
+	sigfillset(&set);
+	for (size_t i = 0; i < ARRAY_SIZE(synchronous); i++)
+		sigdelset(&set, synchronous[i]);
+	pthread_sigmask(SIG_SETMASK, &set, before);
+}
+
+static void start_threads(struct machine *m)
+{
+	unsigned int cpus = m->topology.cpus, i;
+	sigset_t before;
+
+	m->running = cpus;
+	block_signals(&before);
+	for (i = 0; i < cpus; i++) {
+		struct cpu *cpu = &m->cpu[i];
+
+		if (pthread_create(&cpu->thread, NULL, cpu_main, cpu) != 0)
+			break;
+		cpu->started = true;
+		pin(cpu);
+	}
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (i < cpus) {
+		machine_end(m, STATUS_ERROR,
+			    "bhyve: no more threads for the VM's CPUs\n");
+		one_stopped(m, cpus - i);
+	}
+}
+
+int machine_run(struct machine *m, struct err *err)
+{
+	struct signals *signals;
+	int error;
+
+	for (unsigned int i = 0; i < m->topology.cpus; i++) {
+		if (vm_activate_cpu(m->cpu[i].vcpu) != 0)
+			return err_set(err, errno, "%s: vcpu %u: %s", m->name,
+				       i, vm_error_text());
+	}
+	error = signals_open(m, &signals, err);
+	if (error != 0)
+		return error;
+	start_threads(m);
+	error = loop_run(m->loop);
+	if (error != 0)
+		machine_end(m, STATUS_ERROR, "bhyve: the event loop failed\n");
+	for (unsigned int i = 0; i < m->topology.cpus; i++) {
+		if (m->cpu[i].started)
+			pthread_join(m->cpu[i].thread, NULL);
+	}
+	signals_close(signals);
+	return 0;
+}
