@@ -282,12 +282,15 @@ static void test_threads(void **state)
 	close_fixture(&f);
 }
 
-/* Sends SIGTERM, and the next one when the button was pressed. */
+/*
+ * Sends SIGTERM, and the next one when the button was pressed; without ACPI
+ * one is enough, and a second could be taken for one more press.
+ */
 static void *sender(void *arg)
 {
 	struct vmctx *ctx = arg;
 
-	for (unsigned int i = 0; i < 2; i++) {
+	for (unsigned int i = 0; i < (ctx->acpi ? 2u : 1u); i++) {
 		kill(getpid(), SIGTERM);
 		pthread_mutex_lock(&ctx->lock);
 		while (ctx->presses == i && ctx->how == VM_SUSPEND_NONE)
