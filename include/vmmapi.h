@@ -27,6 +27,9 @@
 extern "C" {
 #endif
 
+/* All that libvmmapi.so exports is declared here. */
+#pragma GCC visibility push(default)
+
 #define VMMAPI_VERSION 0300
 
 #define VM_MAX_NAMELEN 64 /* bytes, without the NUL */
@@ -440,6 +443,8 @@ const char *vm_get_engine(struct vmctx *ctx, const char **why);
  * stands still while no process runs the VM. For devices of the process.
  */
 int vm_clock_gettime(struct vmctx *ctx, uint64_t *ns);
+
+#pragma GCC visibility pop
 
 #ifdef __cplusplus
 }

@@ -51,8 +51,8 @@ struct verb_intinfo {
 struct verb_gla {
 	uint64_t cr3, gla, gpa;
 	int32_t cpl, cpu_mode, paging_mode, prot;
-	uint32_t inject; /* in: deliver the fault to the guest */
-	int32_t fault;   /* out */
+	uint32_t fault; /* out */
+	uint32_t reserved;
 };
 
 struct verb_stats {
@@ -122,7 +122,8 @@ struct verb_memory {
 	X(EXCEPTION, exception, exception, true, VCPU, true)                   \
 	X(GET_INTINFO, get_intinfo, intinfo, true, VCPU, false)                \
 	X(SET_INTINFO, set_intinfo, intinfo, true, VCPU, true)                 \
-	X(GLA2GPA, gla2gpa, gla, true, VCPU, true)                             \
+	X(GLA2GPA, gla2gpa, gla, true, VCPU, false)                            \
+	X(GLA2GPA_FAULT, gla2gpa_fault, gla, true, VCPU, true)                 \
 	X(ACTIVATE, activate, value, true, VCPU, true)                         \
 	X(STATS, stats, stats, true, VCPU, false)                              \
 	X(NMI, nmi, value, true, NONE, true)                                   \

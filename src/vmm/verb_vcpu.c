@@ -325,9 +325,8 @@ static int inject_fault(struct vmcpu *vcpu, const struct gla_fault *fault,
 			       false);
 }
 
-int verb_gla2gpa_run(struct vm *vm, struct vmcpu *vcpu, void *arg)
+static int translate(struct vmcpu *vcpu, struct verb_gla *gla, bool inject)
 {
-	struct verb_gla *gla = arg;
 	struct vm_guest_paging paging = {
 	    .cr3 = gla->cr3,
 	    .cpl = gla->cpl,
@@ -338,12 +337,23 @@ int verb_gla2gpa_run(struct vm *vm, struct vmcpu *vcpu, void *arg)
 	int result;
 
 	vcpu_state_fetch(vcpu);
-	result = gla_to_gpa(vcpu, &paging, gla->gla, gla->prot,
-			    gla->inject != 0, &gla->gpa, &fault);
+	result = gla_to_gpa(vcpu, &paging, gla->gla, gla->prot, inject,
+			    &gla->gpa, &fault);
 	gla->fault = result == 1;
-	if (result == 1 && gla->inject != 0)
+	if (result == 1 && inject)
 		return inject_fault(vcpu, &fault, gla->gla);
 	return result < 0 ? result : 0;
+}
+
+int verb_gla2gpa_run(struct vm *vm, struct vmcpu *vcpu, void *arg)
+{
+	return translate(vcpu, arg, false);
+}
+
+/* As the access itself: marks pages, and the guest gets its fault. */
+int verb_gla2gpa_fault_run(struct vm *vm, struct vmcpu *vcpu, void *arg)
+{
+	return translate(vcpu, arg, true);
 }
 
 int verb_activate_run(struct vm *vm, struct vmcpu *vcpu, void *arg)

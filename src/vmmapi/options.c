@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/* vm_set_option: what is set before a VM is opened. One table. */
+#include <errno.h>
+#include <string.h>
+
+#include "vmm/cpuid.h"
+#include "vmmapi/door.h"
+
+static pthread_mutex_t door_options_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct door_options door_options;
+
+static int check_rundir(const struct door_options *options, const char *value,
+			struct err *err)
+{
+	if (value[0] == '\0')
+		return err_set(err, EINVAL, "rundir: empty path");
+	return 0;
+}
+
+static int check_engine(const struct door_options *options, const char *value,
+			struct err *err)
+{
+	if (strcmp(value, "auto") == 0 || strcmp(value, "soft") == 0)
+		return 0;
+	if (strcmp(value, "kvm") == 0)
+		return err_set(err, ENOTSUP,
+			       "engine=kvm: this build has no KVM engine; "
+			       "use engine=soft");
+	return err_set(err, EINVAL,
+		       "engine=%s: no such engine (auto, soft, kvm)", value);
+}
+
+static int check_jit(const struct door_options *options, const char *value,
+		     struct err *err)
+{
+	if (strcmp(value, "off") == 0 || strcmp(value, "false") == 0 ||
+	    strcmp(value, "no") == 0 || strcmp(value, "0") == 0)
+		return 0;
+	return err_set(err, ENOTSUP,
+		       "soft.jit=%s: this build has no translator; only off",
+		       value);
+}
+
+static int check_cpu(const char *model, const char *features, struct err *err)
+{
+	struct cpu_model *made;
+	int error;
+
+	error = cpu_model_create(model[0] != '\0' ? model : NULL,
+				 features[0] != '\0' ? features : NULL,
+				 1000000000, &made, err);
+	if (error == 0)
+		cpu_model_destroy(made);
+	return error;
+}
+
+static int check_model(const struct door_options *options, const char *value,
+		       struct err *err)
+{
+	return check_cpu(value, options->cpu_features, err);
+}
+
+static int check_features(const struct door_options *options, const char *value,
+			  struct err *err)
+{
+	return check_cpu(options->cpu_model, value, err);
+}
+
+/* size 0: checked, not kept. */
+static const struct option {
+	const char *key;
+	size_t offset, size;
+	int (*check)(const struct door_options *options, const char *value,
+		     struct err *err);
+} option_table[] = {
+#define KEPT(key, member, check)                                               \
+	{                                                                      \
+		key, offsetof(struct door_options, member),                    \
+		    sizeof(((struct door_options *)0)->member), check          \
+	}
+    KEPT("rundir", rundir, check_rundir),
+    KEPT("engine", engine, check_engine),
+    KEPT("cpu.model", cpu_model, check_model),
+    KEPT("cpu.features", cpu_features, check_features),
+#undef KEPT
+    {"soft.jit", 0, 0, check_jit},
+};
+
+static const struct option *find_option(const char *key)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(option_table); i++)
+		if (strcmp(option_table[i].key, key) == 0)
+			return &option_table[i];
+	return NULL;
+}
+
+static int set_option(const struct option *option, const char *value,
+		      struct err *err)
+{
+	char *kept = (char *)&door_options + option->offset;
+	int error;
+
+	if (value == NULL) {
+		if (option->size != 0)
+			kept[0] = '\0';
+		return 0;
+	}
+	if (option->size != 0 && strlen(value) >= option->size)
+		return err_set(err, EINVAL, "%s: value is too long",
+			       option->key);
+	error = option->check(&door_options, value, err);
+	if (error == 0 && option->size != 0)
+		memcpy(kept, value, strlen(value) + 1);
+	return error;
+}
+
+int vm_set_option(const char *key, const char *value)
+{
+	const struct option *option = find_option(key);
+	struct err err;
+	int error;
+
+	if (option == NULL) {
+		error = err_set(&err, EINVAL, "%s: no such option", key);
+		return door_result(error, &err);
+	}
+	pthread_mutex_lock(&door_options_lock);
+	error = set_option(option, value, &err);
+	pthread_mutex_unlock(&door_options_lock);
+	return door_result(error, &err);
+}
+
+void door_options_get(struct door_options *options)
+{
+	pthread_mutex_lock(&door_options_lock);
+	*options = door_options;
+	pthread_mutex_unlock(&door_options_lock);
+}
