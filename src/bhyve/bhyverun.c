@@ -19,12 +19,15 @@ static void complain(const struct err *err)
 	fprintf(stderr, "bhyve: %s\n", err->text);
 }
 
-/* -D: the VM goes when its guest has powered off. */
+/* -D: the VM goes when its guest has powered off. One that was made for this
+   run and could not be started goes too. */
 static bool wants_destroy(const struct machine *m, int status)
 {
 	struct err err;
 	bool destroy;
 
+	if (m->created && !m->ran)
+		return true;
 	config_get_bool(m->config, "destroy_on_poweroff", false, &destroy,
 			&err);
 	return destroy && status == STATUS_POWEROFF;

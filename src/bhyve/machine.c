@@ -170,7 +170,7 @@ static int load_kernel(struct machine *m, struct err *err)
 	    .kernel = config_get(m->config, "boot.kernel"),
 	    .initrd = config_get(m->config, "boot.initrd"),
 	    .cmdline = config_get(m->config, "boot.cmdline"),
-	    .memory_is_zero = m->created,
+	    .memory_is_zero = true, /* new, or new after REINIT */
 	    .progress = boot_progress_print,
 	    .progress_arg = &line,
 	};

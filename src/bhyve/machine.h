@@ -34,6 +34,7 @@ struct machine {
 	const char *name;
 	bool created;          /* by this process, in this run */
 	atomic_bool destroyed; /* by somebody else, while it ran */
+	atomic_bool ran;       /* a vCPU did */
 
 	struct topology topology;
 	struct cpu cpu[VM_MAXCPU];

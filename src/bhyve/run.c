@@ -98,6 +98,8 @@ static void vm_loop(struct cpu *cpu)
 			run_failed(cpu, errno);
 			return;
 		}
+		atomic_store_explicit(&cpu->machine->ran, true,
+				      memory_order_relaxed);
 	} while (vmexit_handle(cpu, &exit) == VMEXIT_CONTINUE);
 }
 
@@ -163,17 +165,30 @@ static void start_threads(struct machine *m)
 	}
 }
 
+static int activate_cpus(struct machine *m, struct err *err)
+{
+	for (unsigned int i = 0; i < m->topology.cpus; i++) {
+		if (vm_activate_cpu(m->cpu[i].vcpu) == 0)
+			continue;
+		if (errno == EBUSY)
+			return err_set(err, EBUSY,
+				       "%s: has run before: destroy and load "
+				       "it again",
+				       m->name);
+		return err_set(err, errno, "%s: vcpu %u: %s", m->name, i,
+			       vm_error_text());
+	}
+	return 0;
+}
+
 int machine_run(struct machine *m, struct err *err)
 {
 	struct signals *signals;
 	int error;
 
-	for (unsigned int i = 0; i < m->topology.cpus; i++) {
-		if (vm_activate_cpu(m->cpu[i].vcpu) != 0)
-			return err_set(err, errno, "%s: vcpu %u: %s", m->name,
-				       i, vm_error_text());
-	}
-	error = signals_open(m, &signals, err);
+	error = activate_cpus(m, err);
+	if (error == 0)
+		error = signals_open(m, &signals, err);
 	if (error != 0)
 		return error;
 	start_threads(m);
