@@ -41,15 +41,27 @@ static int is_crashed(struct vmctx *ctx, struct err *err)
 		       ctx->name, ctx->record.runner, ctx->name);
 }
 
+/* One that no other handle has seen. */
+static uint64_t fresh_generation(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
 static int bring_up_to_date(struct vmctx *ctx, enum files_use use,
 			    struct err *err)
 {
 	uint64_t memory_id = ctx->record.memory_id;
 	int error = statefile_read(ctx, err);
 
-	if (error != 0)
+	if (error != 0 && use != FILES_REPAIR)
 		return error;
-	attach_memory(ctx, memory_id);
+	if (error != 0) /* what is begun anew need not be readable */
+		ctx->generation = fresh_generation();
+	else
+		attach_memory(ctx, memory_id);
 	if (lock_is_held(ctx, LOCK_RUNNER))
 		return err_set(err, EBUSY, "%s: already running, process %u",
 			       ctx->name, ctx->record.runner);
