@@ -19,7 +19,7 @@
 
 /* A blocking descriptor that poll calls writable takes this much at once: a
    pipe has PIPE_BUF (4096) free, a terminal more than 256. */
-#define WRITE_AT_ONCE 256u
+#define BLOCKING_AT_ONCE 256u
 
 /* How long chardev_close waits for the host to take the last output. */
 #define CLOSE_PATIENCE_MS 1000
@@ -27,7 +27,8 @@
 /* -- output ---------------------------------------------------------------- */
 
 /* Bytes taken, -EAGAIN, or another -errno when nobody will ever read it. */
-static ssize_t host_write(struct chardev *dev, const uint8_t *from, size_t len)
+static ssize_t host_write(const struct chardev *dev, const uint8_t *from,
+			  size_t len)
 {
 	struct pollfd wait = {.fd = dev->out_fd, .events = POLLOUT};
 	ssize_t done;
@@ -41,7 +42,7 @@ static ssize_t host_write(struct chardev *dev, const uint8_t *from, size_t len)
 		return -EAGAIN;
 	if (wait.revents & (POLLERR | POLLHUP | POLLNVAL))
 		return -EPIPE;
-	done = write(dev->out_fd, from, MIN(len, WRITE_AT_ONCE));
+	done = write(dev->out_fd, from, MIN(len, dev->write_at_once));
 	return done < 0 ? -errno : done;
 }
 
@@ -57,25 +58,58 @@ static void end_output(struct chardev *dev)
 	dev->out_fd = -1;
 }
 
-/* Writes what is buffered, as far as the host takes it. False: it is over. */
-static bool flush(struct chardev *dev)
+/* The oldest bytes that lie in one piece. */
+static size_t first_piece(const struct chardev *dev)
 {
-	while (dev->out_count > 0) {
-		size_t part =
-		    MIN(dev->out_count, CHARDEV_OUTPUT - dev->out_head);
-		ssize_t done =
-		    host_write(dev, dev->output + dev->out_head, part);
+	return MIN(dev->out_count, CHARDEV_OUTPUT - dev->out_head);
+}
 
-		if (done == -EINTR)
-			continue;
-		if (done == -EAGAIN)
-			return true;
-		if (done < 0)
-			return false;
+/* What the host made of them. False: try no more now; *over: never again. */
+static bool written(struct chardev *dev, ssize_t done, bool *over)
+{
+	if (done >= 0) {
 		dev->out_head = (dev->out_head + (size_t)done) % CHARDEV_OUTPUT;
 		dev->out_count -= (size_t)done;
 	}
-	return true;
+	*over = done < 0 && done != -EINTR && done != -EAGAIN;
+	return done >= 0 || done == -EINTR;
+}
+
+/* Writes what is buffered, as far as the host takes it. False: it is over. */
+static bool flush(struct chardev *dev)
+{
+	bool over = false;
+
+	while (dev->out_count > 0 &&
+	       written(dev,
+		       host_write(dev, dev->output + dev->out_head,
+				  first_piece(dev)),
+		       &over))
+		;
+	return !over;
+}
+
+/*
+ * The same on the loop's thread, without the lock while the host works. The
+ * bytes stay where they are: others only append, and only this thread changes
+ * the connection of a device that the loop watches.
+ */
+static bool flush_unlocked(struct chardev *dev)
+{
+	bool over = false;
+	bool more = true;
+
+	while (more && dev->out_count > 0) {
+		const uint8_t *from = dev->output + dev->out_head;
+		size_t len = first_piece(dev);
+		ssize_t done;
+
+		pthread_mutex_unlock(&dev->lock);
+		done = host_write(dev, from, len);
+		pthread_mutex_lock(&dev->lock);
+		more = written(dev, done, &over);
+	}
+	return !over;
 }
 
 static void arm_output(struct chardev *dev)
@@ -93,10 +127,11 @@ static void on_output(void *arg, uint32_t events)
 
 	(void)events;
 	pthread_mutex_lock(&dev->lock);
-	dev->out_armed = false;
-	if (!flush(dev))
+	/* Still armed, as far as others are concerned: we are at it. */
+	if (dev->out_fd >= 0 && !flush_unlocked(dev))
 		end_output(dev);
-	else if (dev->out_count > 0)
+	dev->out_armed = false;
+	if (dev->out_count > 0)
 		arm_output(dev);
 	tell = dev->refused && dev->out_count < CHARDEV_OUTPUT;
 	if (tell)
@@ -280,6 +315,9 @@ int chardev_connect(struct chardev *dev, int in_fd, int out_fd)
 	pthread_mutex_lock(&dev->lock);
 	dev->in_fd = in_fd;
 	dev->out_fd = out_fd;
+	dev->write_at_once = fcntl(out_fd, F_GETFL) & O_NONBLOCK
+				 ? CHARDEV_OUTPUT
+				 : BLOCKING_AT_ONCE;
 	dev->escape_seen = false;
 	error = watch(dev);
 	if (error < 0) {

@@ -48,6 +48,7 @@ struct chardev {
 	bool out_armed;
 	bool escape_seen;
 	bool quit;
+	size_t write_at_once;
 	bool refused; /* chardev_write took less than it was given */
 	size_t in_head;
 	size_t in_count;
