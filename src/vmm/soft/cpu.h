@@ -73,8 +73,11 @@ enum access { ACCESS_READ, ACCESS_WRITE, ACCESS_EXEC };
  */
 #define BLOCK_MAX 64 /* instructions, without head and tail */
 
+/* cpu.mode_key: in the bits of a block's key above its gpa. */
+#define MODE_KEY_SHIFT 56
+
 struct block {
-	uint64_t key;       /* gpa | mode bits, see block.c */
+	uint64_t key;       /* gpa | cpu.mode_key */
 	struct block *next; /* hash chain */
 	struct block *page_next;
 	const struct insn *link[2]; /* successor's head: taken, fall through */
@@ -87,6 +90,7 @@ struct jump_entry {
 	uint64_t rip;
 	uint64_t tag; /* cpu.jump_tag when it was made */
 	const struct insn *head;
+	uint64_t rip_base; /* REG_RIPBASE of the block there */
 };
 #define JUMP_BITS 12
 #define JUMP_SIZE (1u << JUMP_BITS)
@@ -94,10 +98,11 @@ struct jump_entry {
 /* -- finished accesses of an instruction that left for the process -------- */
 
 struct replay {
-	uint64_t gpa;
+	uint64_t address; /* gpa, or port */
 	uint64_t data;
 	uint8_t bytes;
 	bool write;
+	bool is_port;
 };
 #define REPLAY_MAX 16 /* accesses of one instruction, outside RAM */
 
@@ -105,9 +110,8 @@ struct replay {
 enum pending {
 	PENDING_NONE,
 	PENDING_SKIP,   /* advance RIP by exit.inst_length */
-	PENDING_IN,     /* RAX from the answer, then advance */
-	PENDING_RDMSR,  /* EDX:EAX, then advance */
-	PENDING_ACCESS, /* replay[] has the access; run it again */
+	PENDING_RDMSR,  /* EDX:EAX from the answer, then advance */
+	PENDING_ACCESS, /* the answer goes into replay[]; run it again */
 };
 
 /* -- the vCPU -------------------------------------------------------------- */
@@ -133,9 +137,14 @@ struct cpu {
 	_Atomic uint32_t kick;     /* look at requests at the next head */
 
 	uint64_t rip;
-	uint64_t jump_tag; /* generation and mode that make jump[] valid */
+	uint64_t jump_tag; /* what makes jump[] valid: live_tag, or 0 while an
+			      instruction runs alone */
 	struct jump_entry *jump; /* JUMP_SIZE */
 	struct segment seg[SEG_COUNT];
+	uint64_t mode_key; /* what a block depends on besides its bytes */
+	uint64_t live_tag; /* changes with address space, mode, code */
+	uint64_t tag_count;
+	const struct insn **link_from; /* to be linked to the next block */
 
 	/* Vector state: live in host registers, or in xsave. */
 	bool vec_live;
@@ -155,18 +164,28 @@ struct cpu {
 
 	uint8_t intr_shadow; /* after STI, MOV SS: for one instruction */
 	uint8_t nmi_masked;
-	bool single_step; /* run blocks of one instruction: shadow, TF,
-			     MTRAP, a replay under way */
+	bool single_step; /* TF or MTRAP: instructions run alone */
+	bool alone;       /* the one being run does */
+	bool intr_check;  /* vcpu_intr_pending may have changed */
+	bool align_check; /* CR0.AM, AC and CPL 3: misaligned is #AC */
 
 	/* Raised by soft_raise, delivered by the main loop. */
 	struct {
 		bool valid, has_error, is_soft;
 		uint8_t vector;
+		uint8_t len; /* of INTn, INT3, INTO: RIP moves on */
 		uint32_t error;
 		uint64_t payload; /* CR2, or DR6 bits */
 	} exception;
+	bool delivering; /* an event, which another fault makes worse */
+	bool delivering_external;
+	uint8_t delivering_vector;
 
 	uint8_t pending; /* enum pending */
+	uint8_t pending_length;
+	enum vm_exitcode pending_exitcode; /* of PENDING_ACCESS */
+	bool force_alone;                  /* the next instruction runs alone */
+	bool nmi_waits;                    /* VCPU_REQ_NMI was seen */
 	struct replay replay[REPLAY_MAX];
 	uint8_t replay_count, replay_next;
 
@@ -184,9 +203,11 @@ struct cpu {
 	struct tlb *tlb_user[TLB_USER_TABLES];
 	struct tlb *tlb_super;    /* user pages are out (SMAP) */
 	struct tlb *tlb_override; /* user pages are allowed too */
+	struct tlb *tlb_none;     /* always empty, for align_check */
 	uint8_t tlb_victim;
 
 	struct block_cache *blocks; /* block.c */
+	struct smc_queue *smc;      /* smc.c: what others ask of this one */
 
 	uint8_t *xsave; /* 64-aligned, VCPU_XSAVE_SIZE, standard format */
 	struct native *native; /* native.c's per-vCPU part */
@@ -218,12 +239,16 @@ enum vec_block {
 /* What the vCPUs of a VM share. */
 struct soft_vm {
 	struct vm *vm;
+	struct cpu *_Atomic cpu[VM_MAXCPU];
+	struct opcode_index *opcodes;
 	uint64_t page_count; /* of gpa space up to mem_top */
+	uint64_t phys_mask;  /* address bits of a page-table entry */
+	bool has_1g_pages;
+	bool null_keeps_base; /* AMD: loading null leaves FS.base, GS.base */
 	/* By guest page; bit n = vCPU n. Lazily touched. */
 	_Atomic uint32_t *code_mask;  /* has blocks from this page */
 	_Atomic uint32_t *write_mask; /* has, or had, it writable in a TLB */
 	_Atomic uint64_t *code_grain; /* 64-byte pieces that hold code */
-	pthread_mutex_t split_lock;   /* locked accesses across two pages */
 };
 
 /* -- small things every file uses ------------------------------------------ */
@@ -314,35 +339,67 @@ static inline _Noreturn void raise_ud(struct cpu *c, const struct insn *i)
  * fills rip and inst_length from i, and sets c->pending (enum pending).
  */
 _Noreturn void soft_leave(struct cpu *c, const struct insn *i, int pending);
+/* RIP is on the instruction: it runs again, alone, with its log empty. */
+_Noreturn void soft_restart_alone(struct cpu *c);
 
 /* Ends the block after i, or (leave_at) before it, to the main loop. */
 const struct insn *end_block(struct cpu *c, const struct insn *i);
 const struct insn *leave_at(struct cpu *c, const struct insn *i);
-/* Goes to rip in the same mode: jump cache, or main loop. */
-const struct insn *jump_to(struct cpu *c, uint64_t rip);
+
+/*
+ * What is not RAM: the room's devices, or an exit to the process. The
+ * instruction runs alone, so that it can be run again with the answer.
+ */
+uint64_t device_read(struct cpu *c, const struct insn *i, uint64_t gva,
+		     uint64_t gpa, unsigned bytes);
+void device_write(struct cpu *c, const struct insn *i, uint64_t gva,
+		  uint64_t gpa, unsigned bytes, uint64_t value);
+uint32_t port_in(struct cpu *c, const struct insn *i, uint16_t port,
+		 unsigned bytes);
+void port_out(struct cpu *c, const struct insn *i, uint16_t port,
+	      unsigned bytes, uint32_t value);
 
 /* -- block.c, smc.c -----------------------------------------------------------
  */
 
 int blocks_create(struct cpu *c);
 void blocks_destroy(struct cpu *c);
-/* All blocks of this vCPU, or those of a guest page, are void. Safe while
-   one of them runs: it ends after the current instruction. */
+/* All blocks are void. Only from the main loop. */
 void blocks_flush(struct cpu *c);
+/* Those of a guest page; one that runs ends after its instruction. */
 void blocks_drop_page(struct cpu *c, uint64_t gpa);
-/* jump[] and cross-page links are void: address space or mode changed. */
+/* jump[] is void: address space or mode changed, or code went away. */
 void jump_flush(struct cpu *c);
+void live_tag_update(struct cpu *c); /* CPL or code size changed */
+void blocks_drop_all(struct cpu *c);
+/* Puts rip on i, and takes back what the block's head counted from there. */
+void block_unwind(struct cpu *c, const struct insn *i);
 /*
- * A store by c to the RAM page of gpa that tag_write did not allow: drops
- * blocks where it hits code (of all vCPUs), and tells whether the page holds
- * no code any more (true: the entry may become writable).
+ * The head of the block at c->rip, with REG_RIPBASE set; NULL when its first
+ * instruction must run alone (page crossing, limit). May raise.
  */
-bool smc_write(struct cpu *c, uint64_t gpa, unsigned len);
+const struct insn *block_find(struct cpu *c);
+/* The one instruction at c->rip, decoded into c's scratch block. */
+const struct insn *block_alone(struct cpu *c);
+
+int smc_create(struct cpu *c);
+void smc_destroy(struct cpu *c);
 /* Before c decodes from the page: makes it read-only in every vCPU's TLB,
    and returns when each has acknowledged. */
 void smc_protect(struct cpu *c, uint64_t gpa);
 /* May c get a writable TLB entry for the page? Records that it has one. */
 bool smc_may_write(struct cpu *c, uint64_t gpa);
+/* After a store by c to RAM outside the TLB's fast path: drops the page's
+   blocks, of all vCPUs, if it hit code. */
+void smc_stored(struct cpu *c, uint64_t gpa, unsigned len);
+void smc_drop_page(struct cpu *c, uint64_t gpa);
+/* The same for host-side writers, c is none of the vCPUs. */
+void smc_host_wrote(struct soft_vm *svm, uint64_t gpa, uint64_t len);
+/* Serves what other threads asked of c. */
+void smc_serve(struct cpu *c);
+/* c's TLB and blocks are in use from enter to leave. */
+void smc_enter_guest(struct cpu *c);
+void smc_leave_guest(struct cpu *c);
 
 /* -- decode.c
  * ------------------------------------------------------------------ */
@@ -359,6 +416,8 @@ int decode(struct cpu *c, const uint8_t *bytes, unsigned avail, unsigned off,
 	   struct insn *i, struct dec *d);
 extern const struct opcode opcode_table[];
 extern const unsigned opcode_count;
+#define OP_NONE_ROW 0xffff /* insn.op of vector and undefined instructions */
+struct opcode_index *opcode_index_create(void); /* free() it */
 
 /* -- mmu.c, tlb.c
  * ---------------------------------------------------------------- */
@@ -366,18 +425,27 @@ extern const unsigned opcode_count;
 /*
  * Translates va for an access at the current privilege, sets A/D, fills the
  * TLB where it may; raises #PF (or #GP, #SS: non-canonical) at i. Returns the
- * gpa, which need not be RAM.
+ * gpa, which need not be RAM. _as: as the supervisor, whatever CPL is.
  */
 uint64_t mmu_translate(struct cpu *c, const struct insn *i, uint64_t va,
 		       enum access access);
+uint64_t mmu_translate_as(struct cpu *c, const struct insn *i, uint64_t va,
+			  enum access access, bool as_supervisor);
+int tlbs_create(struct cpu *c);
+void tlbs_destroy(struct cpu *c);
 /* Chooses c->tlb after CPL, CR0, CR3, CR4, EFER or AC changed. */
 void mmu_mode_changed(struct cpu *c);
 /* CR3 was loaded; keep: bit 63, its PCID's entries stay. */
 void mmu_cr3_written(struct cpu *c, uint64_t value, bool keep);
 void mmu_flush_all(struct cpu *c);
 void mmu_flush_page(struct cpu *c, uint64_t va);
+/* Those of one PCID (INVPCID), and of a page in it. */
+void mmu_flush_pcid(struct cpu *c, unsigned pcid);
+/* Loads PDPTEs of PAE paging; false: #GP. */
+bool mmu_load_pdptes(struct cpu *c, uint64_t cr3);
 /* This vCPU's writable entries for a guest page become read-only. */
 void tlb_protect_page(struct cpu *c, uint64_t gpa);
+void tlb_protect_all(struct cpu *c);
 
 /* Slow sides of access.h, and system accesses (as supervisor). */
 uint64_t load_slow(struct cpu *c, const struct insn *i, uint64_t va,
@@ -406,6 +474,18 @@ uint64_t seg_linear(struct cpu *c, const struct insn *i, enum seg_index seg,
 void exception_deliver(struct cpu *c);
 void interrupt_deliver(struct cpu *c, uint8_t vector);
 void nmi_deliver(struct cpu *c);
+
+/* A descriptor of the GDT or LDT, as 64 bits; false: outside the table. */
+bool descriptor_read(struct cpu *c, const struct insn *i, uint16_t selector,
+		     uint64_t *desc);
+/* Base, limit and access of it, unpacked. */
+void descriptor_unpack(uint64_t desc, uint16_t selector, struct segment *seg);
+/* Loads ES, SS, DS, FS or GS with all checks. */
+void segment_load(struct cpu *c, const struct insn *i, enum seg_index seg,
+		  uint16_t selector);
+/* Far transfers, IRET (far.c); rip and mode are changed, or a fault raised. */
+void set_code_segment(struct cpu *c, const struct segment *seg, unsigned cpl);
+uint64_t msr_read(struct cpu *c, const struct insn *i, uint32_t msr);
 /* Replaces the RFLAGS bits in mask; AC and IF changes take effect. */
 void rflags_set(struct cpu *c, uint64_t value, uint64_t mask);
 /* Recomputes cpl, code_size, vec_blocked, jump_tag, tlb, single_step. */

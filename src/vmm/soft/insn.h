@@ -88,10 +88,15 @@ enum form {
 	FORM_COUNT
 };
 
-/* A mnemonic's functions: one for all, or one a form and size (log2). */
+/*
+ * A mnemonic's functions: one for all, or one a form and size (log2);
+ * locked is for a memory destination with LOCK, from a register or with an
+ * immediate.
+ */
 struct handler {
 	exec_fn one;
 	exec_fn fn[FORM_COUNT][4];
+	exec_fn locked[2][4];
 };
 
 /*
@@ -112,51 +117,87 @@ struct dec {
 	uint8_t index;   /* SIB.index with its extension bits, even if 4 */
 	uint8_t vvvv;
 	uint8_t vector_len; /* 0: 128, 1: 256, 2: 512 bits */
+	uint8_t evex_r2;    /* EVEX.R' inverted: bit 4 of ModRM.reg */
 	uint8_t aaa;        /* EVEX opmask */
 	bool z, b;          /* EVEX zeroing, broadcast/rounding/SAE */
 	bool has_imm;
 	uint8_t imm8;
-	uint8_t mode; /* bytes of the code segment's default: 2, 4, 8 */
+	uint8_t disp_bytes; /* 0, 1, 2, 4 */
+	uint8_t mode;       /* bytes of the code segment's default: 2, 4, 8 */
 };
 
 /* -- the opcode table ------------------------------------------------------ */
 
-enum opcode_map { MAP_1, MAP_0F, MAP_0F38, MAP_0F3A, MAP_X87, MAP_COUNT };
+enum opcode_map { MAP_1, MAP_0F, MAP_0F38, MAP_0F3A, MAP_COUNT };
+
+enum opcode_pp { PP_NP, PP_66 = 0x66, PP_F3 = 0xf3, PP_F2 = 0xf2, PP_ANY = 1 };
+
+/* Where the operands are, in the order of their roles (a, b, c of insn). */
+enum operands {
+	OPERANDS_NONE,
+	OPERANDS_E,   /* ModRM.rm */
+	OPERANDS_E_G, /* ModRM.rm, ModRM.reg */
+	OPERANDS_G_E,
+	OPERANDS_E_I,  /* immediate of the operand size, at most 32 bits */
+	OPERANDS_E_I8, /* sign-extended byte */
+	OPERANDS_E_1,  /* the constant 1 */
+	OPERANDS_E_CL,
+	OPERANDS_E_G_I8,
+	OPERANDS_E_G_CL,
+	OPERANDS_G_E_I,
+	OPERANDS_G_E_I8,
+	OPERANDS_G_V_E, /* V: VEX.vvvv */
+	OPERANDS_G_E_V,
+	OPERANDS_V_E,
+	OPERANDS_A_I, /* A: accumulator */
+	OPERANDS_A_MOFFS,
+	OPERANDS_MOFFS_A,
+	OPERANDS_R, /* low three bits of the opcode */
+	OPERANDS_R_A,
+	OPERANDS_R_I,
+	OPERANDS_R_I64,
+	OPERANDS_I,
+	OPERANDS_I8,
+	OPERANDS_I16,
+	OPERANDS_I16_I8,
+	OPERANDS_J, /* relative to the next instruction */
+	OPERANDS_J8,
+	OPERANDS_FAR,  /* selector and offset */
+	OPERANDS_SEG0, /* segment register in opcode bits 5:3 */
+	OPERANDS_E_S,  /* S: segment register in ModRM.reg */
+	OPERANDS_S_E,
+	OPERANDS_CR, /* ModRM.reg: control or debug; ModRM.rm: general */
+	OPERANDS_STRING,
+};
 
 enum opcode_attr {
-	OP_LOCK = 1 << 0,    /* LOCK is legal with a memory destination */
-	OP_D64 = 1 << 1,     /* operand size defaults to 64 in 64-bit mode */
-	OP_F64 = 1 << 2,     /* and cannot be overridden */
-	OP_NO64 = 1 << 3,    /* #UD in 64-bit mode */
-	OP_ONLY64 = 1 << 4,  /* #UD outside it */
-	OP_CPL0 = 1 << 5,    /* #GP(0) unless CPL is 0 */
-	OP_END = 1 << 6,     /* ends a block */
-	OP_NATIVE = 1 << 7,  /* runs on the host from a stub */
-	OP_ALIGN = 1 << 8,   /* memory operand of 16+ bytes must be aligned */
-	OP_WRITES = 1 << 9,  /* native: its memory operand is written */
-	OP_RMW = 1 << 10,    /* native: read and written */
-	OP_REP = 1 << 11,    /* F2/F3 repeat it; else they are ignored */
-	OP_MEM = 1 << 12,    /* ModRM.mod = 3 is #UD */
-	OP_REG = 1 << 13,    /* ModRM.mod != 3 is #UD */
-	OP_X87 = 1 << 14,    /* native: x87 or MMX (CR0.EM/TS, #MF) */
-	OP_SSE = 1 << 15,    /* native: SSE (CR0.EM, CR4.OSFXSR, TS) */
-	OP_AVX = 1 << 16,    /* native: VEX (CR4.OSXSAVE, XCR0[2:1], TS) */
-	OP_AVX512 = 1 << 17, /* native: EVEX, opmask (XCR0[7:5] too) */
-	OP_PM = 1 << 18,     /* #UD in real mode and v86 */
-	OP_FP = 1 << 19,     /* native: may set MXCSR flags or raise #XM */
-	OP_BYTE = 1 << 20,   /* operand size is 8 bits */
-	OP_VEX = 1 << 21,    /* only with a VEX prefix (BMI: general regs) */
+	OP_LOCK = 1 << 0,     /* LOCK is legal with a memory destination */
+	OP_D64 = 1 << 1,      /* operand size defaults to 64 in 64-bit mode */
+	OP_F64 = 1 << 2,      /* and cannot be overridden */
+	OP_NO64 = 1 << 3,     /* #UD in 64-bit mode */
+	OP_ONLY64 = 1 << 4,   /* #UD outside it */
+	OP_CPL0 = 1 << 5,     /* #GP(0) unless CPL is 0 */
+	OP_END = 1 << 6,      /* ends a block */
+	OP_BYTE = 1 << 7,     /* operand size is 8 bits */
+	OP_BYTE_SRC = 1 << 8, /* ModRM.rm is 8 bits, the rest is not */
+	OP_REP = 1 << 9,      /* F2/F3 repeat it; else they are ignored */
+	OP_MEM = 1 << 10,     /* ModRM.mod = 3 is #UD */
+	OP_REG = 1 << 11,     /* ModRM.mod != 3 is #UD */
+	OP_RM = 1 << 12,      /* ext is the whole ModRM byte */
+	OP_PM = 1 << 13,      /* #UD in real mode and v86 */
+	OP_VEX = 1 << 14,     /* only with a VEX prefix */
 };
 
 struct opcode {
 	const char *name;
-	uint8_t map, pp, op;
-	int8_t ext;       /* ModRM.reg that selects it, or -1 */
-	uint32_t attr;    /* enum opcode_attr */
+	uint8_t map; /* enum opcode_map */
+	uint8_t pp;  /* enum opcode_pp */
+	uint8_t op;
+	uint8_t operands; /* enum operands */
+	int16_t ext;      /* ModRM.reg that selects it, or -1 */
 	uint16_t feature; /* enum x86_feature, or 0: always there */
-	uint16_t flags_read, flags_written, flags_undefined; /* RFLAGS */
-	uint8_t operand[4];            /* enum operand, decode.c */
-	const struct handler *handler; /* NULL: native */
+	uint32_t attr;    /* enum opcode_attr */
+	const struct handler *handler;
 };
 
 #endif

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The slow sides of access.h: TLB misses, page crossings, pages with code,
+ * misalignment that counts, and memory that is not RAM.
+ */
+#include "vmm/soft/access.h"
+#include "vmm/mem.h"
+
+/* As the page of va reads or writes after its translation. */
+static bool in_ram(const struct cpu *c, uint64_t gpa)
+{
+	return mem_is_ram(&c->svm->vm->mem, PAGE_BASE(gpa), 4096);
+}
+
+static void check_alignment(struct cpu *c, const struct insn *i, uint64_t va,
+			    unsigned len)
+{
+	if (c->align_check && (len & (len - 1)) == 0 && (va & (len - 1)) != 0)
+		soft_raise(c, i, X86_AC, 0, 0);
+}
+
+static bool crosses_page(uint64_t va, unsigned len)
+{
+	return (va & 4095) + len > 4096;
+}
+
+/* -- one page
+ * ------------------------------------------------------------------- */
+
+static uint64_t load_page(struct cpu *c, const struct insn *i, uint64_t va,
+			  unsigned len, bool as_supervisor)
+{
+	uint64_t gpa = mmu_translate_as(c, i, va, ACCESS_READ, as_supervisor);
+	uint64_t value = 0;
+
+	if (!in_ram(c, gpa))
+		return device_read(c, i, va, gpa, len);
+	copy_bytes(&value, c->ram + gpa, len);
+	return value;
+}
+
+static void ram_store(struct cpu *c, uint64_t gpa, uint64_t value, unsigned len)
+{
+	uint8_t *p = c->ram + gpa;
+
+	/* In one piece, as another vCPU may read it. */
+	if (len == 8)
+		*(volatile uint64_t *)(void *)p = value;
+	else if (len == 4)
+		*(volatile uint32_t *)(void *)p = (uint32_t)value;
+	else if (len == 2)
+		*(volatile uint16_t *)(void *)p = (uint16_t)value;
+	else
+		copy_bytes(p, &value, len);
+}
+
+static void store_gpa(struct cpu *c, const struct insn *i, uint64_t va,
+		      uint64_t gpa, uint64_t value, unsigned len)
+{
+	if (!in_ram(c, gpa)) {
+		device_write(c, i, va, gpa, len, value);
+		return;
+	}
+	ram_store(c, gpa, value, len);
+	smc_stored(c, gpa, len);
+}
+
+/* -- any
+ * ------------------------------------------------------------------------- */
+
+static uint64_t load_any(struct cpu *c, const struct insn *i, uint64_t va,
+			 unsigned len, bool as_supervisor)
+{
+	unsigned first = 4096 - (va & 4095);
+	uint64_t low, high;
+
+	if (!crosses_page(va, len))
+		return load_page(c, i, va, len, as_supervisor);
+	/* Both pages before anything is read from a device. */
+	mmu_translate_as(c, i, va, ACCESS_READ, as_supervisor);
+	mmu_translate_as(c, i, va + first, ACCESS_READ, as_supervisor);
+	low = load_page(c, i, va, first, as_supervisor);
+	high = load_page(c, i, va + first, len - first, as_supervisor);
+	return low | high << (8 * first);
+}
+
+static void store_any(struct cpu *c, const struct insn *i, uint64_t va,
+		      uint64_t value, unsigned len, bool as_supervisor)
+{
+	unsigned first = 4096 - (va & 4095);
+	uint64_t gpa = mmu_translate_as(c, i, va, ACCESS_WRITE, as_supervisor);
+	uint64_t gpa2;
+
+	if (!crosses_page(va, len)) {
+		store_gpa(c, i, va, gpa, value, len);
+		return;
+	}
+	gpa2 = mmu_translate_as(c, i, va + first, ACCESS_WRITE, as_supervisor);
+	store_gpa(c, i, va, gpa, value, first);
+	store_gpa(c, i, va + first, gpa2, value >> (8 * first), len - first);
+}
+
+uint64_t load_slow(struct cpu *c, const struct insn *i, uint64_t va,
+		   unsigned len)
+{
+	check_alignment(c, i, va, len);
+	return load_any(c, i, va, len, false);
+}
+
+void store_slow(struct cpu *c, const struct insn *i, uint64_t va,
+		uint64_t value, unsigned len)
+{
+	check_alignment(c, i, va, len);
+	store_any(c, i, va, value, len, false);
+}
+
+uint64_t system_load(struct cpu *c, const struct insn *i, uint64_t va,
+		     unsigned len)
+{
+	return load_any(c, i, va, len, true);
+}
+
+void system_store(struct cpu *c, const struct insn *i, uint64_t va,
+		  uint64_t value, unsigned len)
+{
+	store_any(c, i, va, value, len, true);
+}
+
+/* -- operands in place, or bounced
+ * -------------------------------------------------- */
+
+static void *bounce(struct cpu *c, const struct insn *i, uint64_t va,
+		    unsigned len, enum access access)
+{
+	for (unsigned n = 0; n < len;) {
+		uint64_t at = va + n;
+		unsigned part = MIN(len - n, 8u);
+
+		part = MIN(part, 4096 - (unsigned)(at & 4095));
+		if (access == ACCESS_WRITE)
+			mmu_translate(c, i, at, ACCESS_WRITE);
+		/* Devices see whole accesses of 1, 2, 4 or 8 bytes. */
+		while (part & (part - 1))
+			part &= part - 1;
+		uint64_t value = load_page(c, i, at, part, false);
+
+		copy_bytes(c->bounce + n, &value, part);
+		n += part;
+	}
+	if (access == ACCESS_WRITE) {
+		c->bounce_va = va;
+		c->bounce_len = len;
+	}
+	return c->bounce;
+}
+
+/*
+ * The caller is about to write through a pointer: the page holds no code, and
+ * is noted as writable here, so that whoever decodes from it asks us first.
+ */
+static void make_writable(struct cpu *c, const struct insn *i, uint64_t va,
+			  uint64_t gpa)
+{
+	while (!smc_may_write(c, PAGE_BASE(gpa))) {
+		smc_drop_page(c, gpa);
+		mmu_translate(c, i, va, ACCESS_WRITE);
+	}
+}
+
+void *operand_slow(struct cpu *c, const struct insn *i, uint64_t va,
+		   unsigned len, enum access access)
+{
+	uint64_t gpa;
+
+	check_alignment(c, i, va, len);
+	if (!crosses_page(va, len)) {
+		gpa = mmu_translate(c, i, va, access);
+		if (in_ram(c, gpa)) {
+			if (access == ACCESS_WRITE)
+				make_writable(c, i, va, gpa);
+			return c->ram + gpa;
+		}
+	} else {
+		mmu_translate(c, i, va, access);
+		mmu_translate(c, i, va + len - 1, access);
+	}
+	return bounce(c, i, va, len, access);
+}
+
+void operand_end_slow(struct cpu *c, const struct insn *i)
+{
+	unsigned len = c->bounce_len;
+
+	c->bounce_len = 0;
+	for (unsigned n = 0; n < len;) {
+		uint64_t at = c->bounce_va + n, value = 0;
+		unsigned part = MIN(len - n, 8u);
+
+		part = MIN(part, 4096 - (unsigned)(at & 4095));
+		while (part & (part - 1))
+			part &= part - 1;
+		copy_bytes(&value, c->bounce + n, part);
+		store_any(c, i, at, value, part, false);
+		n += part;
+	}
+}

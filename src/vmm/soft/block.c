@@ -1,0 +1,460 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Blocks of decoded instructions: making, finding and forgetting them. Each
+ * vCPU has its own, so no lock is taken. A block lies in one guest page, is
+ * found by its guest physical address, and lives in an arena that is emptied
+ * when full. Dropped blocks stay in the arena until then, because one of them
+ * may be running: their instructions become exec_leave.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "vmm/mem.h"
+#include "vmm/soft/access.h"
+#include "vmm/soft/branch.h"
+#include "vmm/soft/cpu.h"
+#include "vmm/soft/handlers.h"
+
+#define HASH_BITS  14
+#define PAGE_BITS  11
+#define ARENA_SIZE (24 * MiB)
+
+struct block_cache {
+	struct block *hash[1 << HASH_BITS];
+	struct block *page[1 << PAGE_BITS];
+	uint8_t *arena;
+	size_t used;
+	/* One instruction and its end, for block_alone. */
+	_Alignas(
+	    64) uint8_t scratch[sizeof(struct block) + 3 * sizeof(struct insn)];
+};
+
+static struct block *scratch_block(struct cpu *c)
+{
+	return (struct block *)(void *)c->blocks->scratch;
+}
+
+/* -- pseudo-instructions
+ * -------------------------------------------------------- */
+
+static uint64_t code_mask(const struct cpu *c, uint64_t rip)
+{
+	return c->code_size == 8   ? rip
+	       : c->code_size == 4 ? (uint32_t)rip
+				   : (uint16_t)rip;
+}
+
+/* A block's head: looks up, counts, goes on. */
+static const struct insn *exec_head(struct cpu *c, const struct insn *i)
+{
+	const struct block *b = container_of(i, struct block, insn[0]);
+
+	if (unlikely(c->kick != 0)) {
+		c->rip = code_mask(c, c->gpr[17] + i->off);
+		return NULL;
+	}
+	c->block = b;
+	c->retired += b->count;
+	return next(c, i);
+}
+
+/* After the last instruction, when that is no branch. */
+static const struct insn *exec_tail(struct cpu *c, const struct insn *i)
+{
+	return branch(c, i, 1, i->off);
+}
+
+/* After the one instruction that runs alone. */
+static const struct insn *exec_stop(struct cpu *c, const struct insn *i)
+{
+	c->rip = code_mask(c, c->gpr[17] + i->off);
+	return NULL;
+}
+
+/* In the place of each instruction of a dropped block. */
+static const struct insn *exec_leave(struct cpu *c, const struct insn *i)
+{
+	return leave_at(c, i);
+}
+
+/* The head of a dropped block, should anybody still have it. */
+static const struct insn *exec_gone(struct cpu *c, const struct insn *i)
+{
+	c->rip = code_mask(c, c->gpr[17] + i->off);
+	return NULL;
+}
+
+/* -- leaving a block
+ * --------------------------------------------------------------- */
+
+/* Instructions of the current block from i on, which its head counted. */
+static uint64_t counted_from(const struct cpu *c, const struct insn *i)
+{
+	return c->block->count - (uint64_t)(i - &c->block->insn[1]);
+}
+
+const struct insn *leave_at(struct cpu *c, const struct insn *i)
+{
+	c->retired -= counted_from(c, i);
+	c->rip = code_mask(c, insn_rip(c, i));
+	return NULL;
+}
+
+const struct insn *end_block(struct cpu *c, const struct insn *i)
+{
+	c->retired -= counted_from(c, i) - 1;
+	c->rip = next_rip(c, i);
+	return NULL;
+}
+
+void block_unwind(struct cpu *c, const struct insn *i)
+{
+	c->retired -= counted_from(c, i);
+	c->rip = code_mask(c, insn_rip(c, i));
+}
+
+/* Near branches fault before they are taken (SDM vol. 2, JMP). */
+static void check_target(struct cpu *c, const struct insn *i, uint64_t rip)
+{
+	if (c->code_size == 8) {
+		unsigned bits = c->cr4 & CR4_LA57 ? 57 : 48;
+
+		if ((uint64_t)((int64_t)(rip << (64 - bits)) >> (64 - bits)) !=
+		    rip)
+			raise_gp(c, i, 0);
+	} else if (rip > c->seg[SEG_CS].limit) {
+		raise_gp(c, i, 0);
+	}
+}
+
+static uint64_t target_mask(const struct cpu *c, const struct insn *i,
+			    unsigned n, uint64_t rip)
+{
+	if (c->code_size == 8)
+		return rip;
+	if (n == 0) /* taken: by the operand size */
+		return i->lsize == 1 ? (uint16_t)rip : (uint32_t)rip;
+	return code_mask(c, rip);
+}
+
+const struct insn *branch_slow(struct cpu *c, const struct insn *i, unsigned n,
+			       int64_t rel)
+{
+	uint64_t raw = c->gpr[17] + (uint64_t)rel;
+	uint64_t rip = target_mask(c, i, n, raw);
+
+	check_target(c, i, rip);
+	if (rip == raw && rel >= 0 && rel < 4096) {
+		struct block *b = (struct block *)(uintptr_t)c->block;
+
+		if (!c->alone)
+			c->link_from = &b->link[n];
+		c->rip = rip;
+		return NULL;
+	}
+	return jump_to(c, i, rip);
+}
+
+const struct insn *jump_slow(struct cpu *c, const struct insn *i, uint64_t rip)
+{
+	check_target(c, i, rip);
+	c->rip = rip;
+	return NULL;
+}
+
+/* Entries of each code size, and of CPL 3, may live side by side. */
+void live_tag_update(struct cpu *c)
+{
+	c->live_tag =
+	    c->tag_count << 5 | (uint64_t)c->code_size << 1 | (c->cpl == 3);
+}
+
+void jump_flush(struct cpu *c)
+{
+	c->tag_count++;
+	live_tag_update(c);
+}
+
+/* -- the cache
+ * ------------------------------------------------------------------------ */
+
+static struct block **hash_slot(struct block_cache *cache, uint64_t key)
+{
+	uint64_t h = (key ^ key >> 12 ^ key >> 56) * 0x9e3779b97f4a7c15ull;
+
+	return &cache->hash[h >> (64 - HASH_BITS)];
+}
+
+static struct block **page_slot(struct block_cache *cache, uint64_t gpa)
+{
+	return &cache->page[(gpa >> 12) & ((1 << PAGE_BITS) - 1)];
+}
+
+static uint64_t block_gpa(const struct block *b)
+{
+	return b->key & MASK(55, 0);
+}
+
+int blocks_create(struct cpu *c)
+{
+	c->blocks = aligned_alloc(64, ALIGN_UP(sizeof(*c->blocks), 64));
+	c->jump = calloc(JUMP_SIZE, sizeof(*c->jump));
+	if (c->blocks == NULL || c->jump == NULL)
+		return -ENOMEM;
+	zero_bytes(c->blocks, sizeof(*c->blocks));
+	c->blocks->arena = aligned_alloc(64, ARENA_SIZE);
+	return c->blocks->arena != NULL ? 0 : -ENOMEM;
+}
+
+void blocks_destroy(struct cpu *c)
+{
+	if (c->blocks != NULL)
+		free(c->blocks->arena);
+	free(c->blocks);
+	free(c->jump);
+}
+
+static void forget_code(struct cpu *c, uint64_t gpa)
+{
+	c->svm->code_mask[gpa >> 12] &= ~(1u << c->vcpu->id);
+}
+
+static void block_kill(struct block *b)
+{
+	b->insn[0].exec = exec_gone;
+	b->link[0] = b->link[1] = NULL;
+	for (unsigned n = 1; n <= b->count + 1u; n++)
+		b->insn[n].exec = exec_leave;
+}
+
+void blocks_drop_all(struct cpu *c)
+{
+	struct block_cache *cache = c->blocks;
+
+	for (unsigned n = 0; n < 1 << PAGE_BITS; n++) {
+		for (struct block *b = cache->page[n]; b != NULL;
+		     b = b->page_next) {
+			forget_code(c, block_gpa(b));
+			block_kill(b);
+		}
+		cache->page[n] = NULL;
+	}
+	zero_bytes(cache->hash, sizeof(cache->hash));
+	c->link_from = NULL;
+	jump_flush(c);
+}
+
+void blocks_flush(struct cpu *c)
+{
+	blocks_drop_all(c);
+	c->blocks->used = 0;
+	c->block = NULL;
+}
+
+static void unhash(struct block_cache *cache, struct block *b)
+{
+	struct block **p = hash_slot(cache, b->key);
+
+	while (*p != b)
+		p = &(*p)->next;
+	*p = b->next;
+}
+
+void blocks_drop_page(struct cpu *c, uint64_t gpa)
+{
+	struct block **p = page_slot(c->blocks, gpa);
+	bool any = false;
+
+	while (*p != NULL) {
+		struct block *b = *p;
+
+		if (PAGE_BASE(block_gpa(b)) != PAGE_BASE(gpa)) {
+			p = &b->page_next;
+			continue;
+		}
+		*p = b->page_next;
+		unhash(c->blocks, b);
+		block_kill(b);
+		any = true;
+	}
+	forget_code(c, gpa);
+	if (any) {
+		c->link_from = NULL;
+		jump_flush(c);
+	}
+}
+
+/* -- making
+ * -------------------------------------------------------------------------- */
+
+/* A block under construction. */
+struct draft {
+	struct insn insn[BLOCK_MAX + 2];
+	unsigned count;
+	unsigned off; /* of the next instruction, in its page */
+};
+
+static bool ends_block(const struct insn *i)
+{
+	return i->exec == exec_ud ||
+	       (i->op != OP_NONE_ROW && (opcode_table[i->op].attr & OP_END));
+}
+
+/* Decodes on from draft->off to the end of the block; bytes is the page. */
+static void decode_run(struct cpu *c, const uint8_t *page, unsigned limit,
+		       struct draft *draft)
+{
+	struct dec d;
+
+	while (draft->count < BLOCK_MAX && draft->off < limit) {
+		struct insn *i = &draft->insn[1 + draft->count];
+		unsigned avail = MIN(limit - draft->off, 15u);
+		int len =
+		    decode(c, page + draft->off, avail, draft->off, i, &d);
+
+		if (len < 0)
+			break;
+		draft->count++;
+		draft->off += (unsigned)len;
+		if (ends_block(i))
+			break;
+	}
+}
+
+static struct block *block_make(struct cpu *c, uint64_t gpa, uint64_t rip)
+{
+	struct block_cache *cache = c->blocks;
+	struct draft draft = {.off = gpa & 4095};
+	unsigned limit = 4096;
+	struct block *b, **slot;
+	size_t size;
+
+	if (c->code_size != 8) {
+		uint64_t left = (uint64_t)c->seg[SEG_CS].limit + 1 - rip;
+
+		if (rip > c->seg[SEG_CS].limit)
+			return NULL;
+		if (left < 4096 - (gpa & 4095))
+			limit = (unsigned)((gpa & 4095) + left);
+	}
+	/* While we wait for others, one may ask us to drop the page. */
+	do
+		smc_protect(c, gpa);
+	while (!(c->svm->code_mask[gpa >> 12] & 1u << c->vcpu->id));
+	decode_run(c, c->ram + PAGE_BASE(gpa), limit, &draft);
+	if (draft.count == 0)
+		return NULL;
+	draft.insn[0] = (struct insn){.exec = exec_head, .off = gpa & 4095};
+	draft.insn[draft.count + 1] =
+	    (struct insn){.exec = exec_tail, .off = (uint16_t)draft.off};
+	size = sizeof(*b) + (draft.count + 2) * sizeof(struct insn);
+	if (cache->used + size > ARENA_SIZE) {
+		blocks_flush(c);
+		smc_protect(c, gpa);
+	}
+	b = (struct block *)(void *)(cache->arena + cache->used);
+	cache->used += ALIGN_UP(size, 64);
+	*b = (struct block){.key = gpa | c->mode_key,
+			    .count = (uint16_t)draft.count,
+			    .bytes = (uint16_t)(draft.off - (gpa & 4095))};
+	copy_bytes(b->insn, draft.insn,
+		   (draft.count + 2) * sizeof(struct insn));
+	slot = hash_slot(cache, b->key);
+	b->next = *slot;
+	*slot = b;
+	slot = page_slot(cache, gpa);
+	b->page_next = *slot;
+	*slot = b;
+	c->svm->code_grain[gpa >> 12] |=
+	    MASK((draft.off - 1) / 64, (gpa & 4095) / 64);
+	c->vcpu->stats[VM_STAT_BLOCKS_DECODED]++;
+	return b;
+}
+
+/* -- finding
+ * ------------------------------------------------------------------------- */
+
+static uint64_t code_linear(const struct cpu *c)
+{
+	return c->code_size == 8 ? c->rip
+				 : (uint32_t)(c->rip + c->seg[SEG_CS].base);
+}
+
+static uint64_t fetch_gpa(struct cpu *c, uint64_t va)
+{
+	const struct tlb_entry *e = tlb_at(c, va);
+	uint64_t gpa;
+
+	if (e->tag_exec == PAGE_BASE(va))
+		return va + e->addend - (uint64_t)c->ram;
+	gpa = mmu_translate(c, NULL, va, ACCESS_EXEC);
+	if (mem_is_ram(&c->svm->vm->mem, PAGE_BASE(gpa), 4096))
+		return gpa;
+	/* Code in a device: nothing we can run. */
+	c->exit->exitcode = VM_EXITCODE_PAGING;
+	c->exit->u.paging.gpa = gpa;
+	c->exit->u.paging.fault_type = 4; /* PROT_EXEC */
+	soft_leave(c, NULL, PENDING_NONE);
+}
+
+const struct insn *block_find(struct cpu *c)
+{
+	uint64_t linear = code_linear(c);
+	uint64_t gpa = fetch_gpa(c, linear);
+	uint64_t key = gpa | c->mode_key;
+	struct jump_entry *e = jump_at(c, c->rip);
+	struct block *b = *hash_slot(c->blocks, key);
+
+	while (b != NULL && b->key != key)
+		b = b->next;
+	if (b == NULL)
+		b = block_make(c, gpa, c->rip);
+	if (b == NULL)
+		return NULL;
+	c->gpr[17] = c->rip - (linear & 4095);
+	*e = (struct jump_entry){c->rip, c->live_tag, b->insn, c->gpr[17]};
+	return b->insn;
+}
+
+/* Up to 15 bytes at linear, from one or two pages. */
+static unsigned fetch_bytes(struct cpu *c, uint64_t linear, uint8_t bytes[15])
+{
+	unsigned first = MIN(4096 - (unsigned)(linear & 4095), 15u);
+	uint64_t gpa = fetch_gpa(c, linear);
+
+	copy_bytes(bytes, c->ram + gpa, first);
+	return first;
+}
+
+const struct insn *block_alone(struct cpu *c)
+{
+	uint64_t linear = code_linear(c);
+	struct block *b = scratch_block(c);
+	unsigned off = linear & 4095, avail;
+	uint8_t bytes[15];
+	struct dec d;
+	int len;
+
+	*b = (struct block){.count = 1};
+	c->block = b;
+	c->gpr[17] = c->rip - off;
+	if (c->code_size != 8 && c->rip > c->seg[SEG_CS].limit)
+		raise_gp(c, NULL, 0);
+	avail = fetch_bytes(c, linear, bytes);
+	len = decode(c, bytes, avail, off, &b->insn[1], &d);
+	if (len == -EAGAIN) {
+		uint64_t second = fetch_gpa(c, linear + avail);
+
+		copy_bytes(bytes + avail, c->ram + second, 15 - avail);
+		len = decode(c, bytes, 15, off, &b->insn[1], &d);
+	}
+	if (len < 0)
+		raise_gp(c, NULL, 0);
+	if (c->code_size != 8 &&
+	    c->rip + (unsigned)len - 1 > c->seg[SEG_CS].limit)
+		raise_gp(c, NULL, 0);
+	b->insn[2] = (struct insn){.exec = exec_stop,
+				   .off = (uint16_t)(off + (unsigned)len)};
+	c->retired++;
+	return &b->insn[1];
+}

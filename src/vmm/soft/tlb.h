@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Between the page walk (mmu.c) and the TLB (tlb.c). */
+#ifndef SOFT_TLB_H
+#define SOFT_TLB_H
+
+#include "vmm/soft/cpu.h"
+
+/* What a walk found, for one privilege. */
+struct translation {
+	uint64_t gpa;
+	unsigned page_bits;                 /* log2 of the page's size */
+	bool can_read, can_write, can_exec; /* now: D is set for can_write */
+	bool global;
+};
+
+/* The table of the current mode, SMAP override and space (not align_check). */
+struct tlb *tlb_current(struct cpu *c);
+
+/* Enters a translation to RAM. */
+void tlb_fill(struct cpu *c, struct tlb *t, uint64_t va, uint64_t gpa,
+	      const struct translation *tr);
+
+#endif

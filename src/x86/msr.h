@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Model-specific registers (SDM vol. 4; APM vol. 2, A). */
+#ifndef X86_MSR_H
+#define X86_MSR_H
+
+#define MSR_P5_MC_ADDR        0x000u
+#define MSR_P5_MC_TYPE        0x001u
+#define MSR_TSC               0x010u
+#define MSR_PLATFORM_ID       0x017u
+#define MSR_APIC_BASE         0x01bu
+#define MSR_TSC_ADJUST        0x03bu
+#define MSR_SPEC_CTRL         0x048u
+#define MSR_PRED_CMD          0x049u
+#define MSR_BIOS_SIGN_ID      0x08bu
+#define MSR_MTRRCAP           0x0feu
+#define MSR_ARCH_CAPABILITIES 0x10au
+#define MSR_FLUSH_CMD         0x10bu
+#define MSR_SYSENTER_CS       0x174u
+#define MSR_SYSENTER_ESP      0x175u
+#define MSR_SYSENTER_EIP      0x176u
+#define MSR_MCG_CAP           0x179u
+#define MSR_MCG_STATUS        0x17au
+#define MSR_MISC_ENABLE       0x1a0u
+#define MSR_DEBUGCTL          0x1d9u
+#define MSR_MTRR_PHYSBASE0    0x200u /* base and mask alternate */
+#define MSR_MTRR_FIX64K_00000 0x250u
+#define MSR_MTRR_FIX16K_80000 0x258u
+#define MSR_MTRR_FIX16K_A0000 0x259u
+#define MSR_MTRR_FIX4K_C0000  0x268u /* to 0x26f */
+#define MSR_PAT               0x277u
+#define MSR_MTRR_DEF_TYPE     0x2ffu
+#define MSR_TSC_DEADLINE      0x6e0u
+#define MSR_XSS               0xda0u
+#define MSR_EFER              0xc0000080u
+#define MSR_STAR              0xc0000081u
+#define MSR_LSTAR             0xc0000082u
+#define MSR_CSTAR             0xc0000083u
+#define MSR_SFMASK            0xc0000084u
+#define MSR_FS_BASE           0xc0000100u
+#define MSR_GS_BASE           0xc0000101u
+#define MSR_KERNEL_GS_BASE    0xc0000102u
+#define MSR_TSC_AUX           0xc0000103u
+
+#define PAT_RESET         0x0007040600070406ull
+#define MISC_ENABLE_RESET 0x1ull /* fast strings */
+
+#endif
