@@ -213,13 +213,16 @@ static void test_names(void **state)
 {
 	static const char *const bad[] = {"a/b", "~", "..", ".", ".x", "/"};
 	char words[100] = "-H ";
+	struct parsed p;
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
 		assert_refused(bad[i], 0, "name");
 	memset(words + 3, 'x', 64);
 	words[67] = '\0';
-	assert_int_equal(parse(words).error, 0);
+	p = parse(words);
+	assert_int_equal(p.error, 0);
+	config_destroy(p.config);
 	words[67] = 'x';
 	words[68] = '\0';
 	assert_refused(words, 0, "name");
