@@ -255,14 +255,12 @@ static int run_engine(struct vmcpu *vcpu)
 	vcpu->exit_pending = false;
 	if (error != 0)
 		return error;
-	vcpu->stats[VM_STAT_EXITS]++;
 	if (vcpu->exit.exitcode == VM_EXITCODE_BOGUS)
 		return RUN_ON;
 	vcpu->exit_pending = true;
 	if (vcpu->exit.exitcode != VM_EXITCODE_HLT)
 		return LEAVE;
 	complete_exit(vcpu);
-	vcpu->stats[VM_STAT_HLT]++;
 	vcpu->hlt_told = false;
 	set_intr_enabled(vcpu, (vcpu->exit.u.hlt.rflags & RFLAGS_IF) != 0);
 	set_mp_state(vcpu, MP_HALTED);

@@ -155,46 +155,57 @@ int verb_restart_run(struct vm *vm, struct vmcpu *vcpu, void *arg)
 /* -- capabilities ------------------------------------------------------------
  */
 
-/* What can be set; the engine is asked once it exists. The rest is ENOENT. */
+/* What can be set, also before there is an engine. */
 #define SETTABLE                                                               \
 	(BIT(VM_CAP_HALT_EXIT) | BIT(VM_CAP_MTRAP_EXIT) |                      \
 	 BIT(VM_CAP_PAUSE_EXIT) | BIT(VM_CAP_BPT_EXIT))
 /* What always is on. */
 #define FIXED BIT(VM_CAP_UNRESTRICTED_GUEST)
 
-static int check_cap(int type)
+/* Those of the CPU model are the engine's to know. */
+static int get_engine_cap(struct vmcpu *vcpu, struct verb_cap *cap)
 {
-	if (type < 0 || type >= VM_CAP_MAX)
-		return -EINVAL;
-	return ((SETTABLE | FIXED) & BIT(type)) != 0 ? 0 : -ENOENT;
+	const struct engine_ops *engine = vcpu->vm->engine;
+	int value = 0, error = -ENOENT;
+
+	if (engine != NULL)
+		error = engine->capability_get(
+		    vcpu, (enum vm_cap_type)cap->type, &value);
+	cap->value = value;
+	return error;
 }
 
 int verb_get_cap_run(struct vm *vm, struct vmcpu *vcpu, void *arg)
 {
 	struct verb_cap *cap = arg;
-	int error = check_cap(cap->type);
 
-	if (error == 0)
-		cap->value =
-		    ((vcpu->capabilities | FIXED) & BIT(cap->type)) != 0;
-	return error;
+	if (cap->type < 0 || cap->type >= VM_CAP_MAX)
+		return -EINVAL;
+	if (((SETTABLE | FIXED) & BIT(cap->type)) == 0)
+		return get_engine_cap(vcpu, cap);
+	cap->value = ((vcpu->capabilities | FIXED) & BIT(cap->type)) != 0;
+	return 0;
 }
 
 int verb_set_cap_run(struct vm *vm, struct vmcpu *vcpu, void *arg)
 {
 	const struct verb_cap *cap = arg;
-	int error = check_cap(cap->type);
+	int error = 0;
 
-	if (error != 0)
-		return error;
+	if (cap->type < 0 || cap->type >= VM_CAP_MAX)
+		return -EINVAL;
 	if ((FIXED & BIT(cap->type)) != 0)
 		return cap->value != 0 ? 0 : -EINVAL;
 	if (vm->engine != NULL)
 		error = vm->engine->capability_set(
 		    vcpu, (enum vm_cap_type)cap->type, cap->value != 0);
+	else if ((SETTABLE & BIT(cap->type)) == 0)
+		error = -ENOENT;
 	/* idling is the room's: an engine need not know of it */
 	if (error != 0 && cap->type != VM_CAP_HALT_EXIT)
 		return error;
+	if ((SETTABLE & BIT(cap->type)) == 0)
+		return 0;
 	if (cap->value != 0)
 		vcpu->capabilities |= (uint32_t)BIT(cap->type);
 	else
