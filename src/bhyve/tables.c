@@ -91,6 +91,9 @@ static void describe_cpus(const struct machine *m, struct fw_board *board)
 
 	__get_cpuid(1, &eax, &ebx, &ecx, &edx);
 	board->ncpus = m->topology.cpus;
+	board->sockets = m->topology.sockets;
+	board->cores = m->topology.cores;
+	board->threads = m->topology.threads;
 	for (unsigned int i = 0; i < board->ncpus; i++)
 		board->apic_id[i] = i;
 	board->cpu_signature = eax;

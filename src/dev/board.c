@@ -196,6 +196,9 @@ void board_describe(const struct board *board, struct fw_board *out)
 {
 	pci_describe(board->pci, out);
 	lpc_describe(board->lpc, out);
+	/* Without HPET there is no table of it. */
+	if (vm_get_hpet_capabilities(board->ctx, &out->hpet_id) != 0)
+		out->hpet_id = 0;
 	out->lowmem = vm_get_lowmem_size(board->ctx);
 	out->highmem = vm_get_highmem_size(board->ctx);
 }

@@ -57,6 +57,10 @@ struct fw_board {
 	uint32_t apic_id[FW_MAX_CPUS];
 	uint32_t cpu_signature; /* CPUID.1 EAX */
 	uint32_t cpu_features;  /* CPUID.1 EDX */
+	/* For SMBIOS; their product is ncpus, or each CPU is a socket. */
+	uint16_t sockets;
+	uint16_t cores;   /* of a socket */
+	uint16_t threads; /* of a core */
 
 	uint8_t ioapic_id;
 	uint32_t hpet_id; /* vm_get_hpet_capabilities; 0: no HPET */

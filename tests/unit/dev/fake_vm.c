@@ -44,6 +44,13 @@ int vm_ioapic_deassert_irq(struct vmctx *vm, int irq)
 	return 0;
 }
 
+int vm_get_hpet_capabilities(struct vmctx *vm, uint32_t *capabilities)
+{
+	(void)vm;
+	*capabilities = 0x80868701;
+	return 0;
+}
+
 int vm_ioapic_pincount(struct vmctx *vm, int *pincount)
 {
 	(void)vm;

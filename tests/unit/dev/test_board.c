@@ -193,6 +193,7 @@ static void test_describe(void **state)
 
 	m->vm.highmem = 5 * GiB;
 	board_describe(m->board, &fw);
+	assert_int_equal(fw.hpet_id, 0x80868701);
 	assert_true(fw.has_lpc);
 	assert_int_equal(fw.lpc_slot, 31);
 	assert_true(fw.com[0].present && fw.com[0].port == 0x3f8 &&

@@ -61,7 +61,7 @@ def check_routes(folder):
 
 def check_soft_off(folder):
     got = integers(run_aml(folder, "bare", [r"evaluate \_S5"]))
-    return None if got == [5, 5, 0, 0] else str(got)
+    return None if got == [5, 0, 0, 0] else str(got)
 
 
 def check_serial_port(folder):
