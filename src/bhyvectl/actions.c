@@ -123,7 +123,7 @@ static int assert_lvt(struct session *s, const struct action *action,
 		      const char *value)
 {
 	uint64_t pin;
-	int error = parse_number("assert-lapic-lvt", value, 6, &pin);
+	int error = parse_number("assert-lapic-lvt", value, 5, &pin);
 
 	return error != 0 ? error : vm_lapic_local_irq(s->vcpu, (int)pin);
 }

@@ -29,7 +29,7 @@ int verb_lapic_local_run(struct vm *vm, struct vmcpu *vcpu, void *arg)
 {
 	const struct verb_value *pin = arg;
 
-	if (pin->value > 6)
+	if (pin->value > 5)
 		return -EINVAL;
 	return lapic_local_irq(vcpu->lapic, (int)pin->value);
 }
