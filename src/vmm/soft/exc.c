@@ -237,7 +237,8 @@ void exception_deliver(struct cpu *c)
 			  .error = c->exception.error,
 			  .rip = c->rip + c->exception.len};
 
-	c->exception.valid = false;
+	c->exception.valid = c->exception.is_soft = false;
+	c->exception.len = 0;
 	if (c->code_size != 8)
 		e.rip = c->code_size == 4 ? (uint32_t)e.rip : (uint16_t)e.rip;
 	if (!(c->cr0 & CR0_PE))

@@ -7,6 +7,7 @@
 
 #include "vmm/bus.h"
 #include "vmm/cpuid.h"
+#include "vmm/irq.h"
 #include "vmm/soft/exec.h"
 #include "x86/features.h"
 #include "x86/msr.h"
@@ -191,6 +192,7 @@ static int write_tsc(struct cpu *c, uint32_t msr, uint64_t value)
 
 	c->vcpu->state.tsc_offset += delta;
 	c->vcpu->state.tsc_adjust += delta;
+	vcpu_tsc_changed(c->vcpu);
 	return 0;
 }
 
@@ -203,6 +205,7 @@ static int write_tsc_adjust(struct cpu *c, uint32_t msr, uint64_t value)
 {
 	c->vcpu->state.tsc_offset += value - c->vcpu->state.tsc_adjust;
 	c->vcpu->state.tsc_adjust = value;
+	vcpu_tsc_changed(c->vcpu);
 	return 0;
 }
 
