@@ -246,7 +246,7 @@ static bool header_is_valid(struct cpu *c, const struct xsave_image *x,
 	if (!cpu_model_has(c->svm->vm->cpu_model, X86_FEATURE_XSAVEC))
 		return false;
 	return !(x->xcomp_bv & ~(possible | XCOMP_COMPACT)) &&
-	       !(x->xstate_bv & ~x->xcomp_bv) &&
+	       !(x->xstate_bv & ~(x->xcomp_bv & possible)) &&
 	       all_zero(x->reserved, ARRAY_SIZE(x->reserved));
 }
 
@@ -303,6 +303,8 @@ static const struct insn *restore(struct cpu *c, const struct insn *i,
 	} else if (rfbm & XCR0_X87) {
 		forget_last(c);
 	}
+	/* Where it is not loaded, not even a bad one is to be seen. */
+	x->mxcsr &= c->native->mxcsr_valid;
 	vec_show_mxcsr(c);
 	HOST_XSAVE("xrstor64", x, rfbm);
 	vec_set_mxcsr(c, host_mxcsr());
