@@ -19,25 +19,29 @@ struct msr_row {
  * Guide, Architectural MSRs C001_xxxx. Writes are taken and forgotten.
  */
 static const struct msr_row rows[] = {
-    {MSR_INTEL, 0x03a, 0x03a, 1, RO},            /* FEATURE_CONTROL: locked */
-    {MSR_INTEL, 0x079, 0x079, 0, WO},            /* BIOS_UPDT_TRIG */
-    {MSR_INTEL, 0x08b, 0x08b, 0, RW},            /* BIOS_SIGN_ID */
-    {MSR_INTEL, 0x140, 0x140, 0, RO},            /* MISC_FEATURE_ENABLES */
-    {MSR_INTEL, 0x606, 0x606, 0xa1003, RO},      /* RAPL_POWER_UNIT */
-    {MSR_INTEL, 0x611, 0x611, 0, RO},            /* PKG_ENERGY_STATUS */
-    {MSR_INTEL, 0x619, 0x619, 0, RO},            /* DRAM_ENERGY_STATUS */
-    {MSR_INTEL, 0x639, 0x639, 0, RO},            /* PP0_ENERGY_STATUS */
-    {MSR_INTEL, 0x641, 0x641, 0, RO},            /* PP1_ENERGY_STATUS */
-    {MSR_AMD, 0x08b, 0x08b, 0, RO},              /* PATCH_LEVEL */
-    {MSR_AMD, 0xc0010000, 0xc0010007, 0, RW},    /* PERF_CTL, PERF_CTR */
-    {MSR_AMD, 0xc0010015, 0xc0010015, 0, RW},    /* HWCR */
-    {MSR_AMD, 0xc001001f, 0xc001001f, 0, RW},    /* NB_CFG */
-    {MSR_AMD, 0xc0010020, 0xc0010020, 0, WO},    /* PATCH_LOADER */
-    {MSR_AMD, 0xc0010061, 0xc001006b, 0, RW},    /* P-states */
-    {MSR_AMD, 0xc0010112, 0xc0010113, 0, RW},    /* SMM_ADDR, SMM_MASK */
-    {MSR_AMD, 0xc0010114, 0xc0010114, 0x10, RW}, /* VM_CR: SVMDIS */
-    {MSR_AMD, 0xc0011020, 0xc0011021, 0, RW},    /* LS_CFG, IC_CFG */
-    {MSR_AMD, 0xc0011029, 0xc0011029, 1, RW},    /* DE_CFG */
+    {MSR_INTEL, 0x03a, 0x03a, 1, RO},         /* FEATURE_CONTROL: locked */
+    {MSR_INTEL, 0x079, 0x079, 0, WO},         /* BIOS_UPDT_TRIG */
+    {MSR_INTEL, 0x08b, 0x08b, 0, RW},         /* BIOS_SIGN_ID */
+    {MSR_INTEL, 0x140, 0x140, 0, RO},         /* MISC_FEATURE_ENABLES */
+    {MSR_INTEL, 0x606, 0x606, 0xa1003, RO},   /* RAPL_POWER_UNIT */
+    {MSR_INTEL, 0x611, 0x611, 0, RO},         /* PKG_ENERGY_STATUS */
+    {MSR_INTEL, 0x619, 0x619, 0, RO},         /* DRAM_ENERGY_STATUS */
+    {MSR_INTEL, 0x639, 0x639, 0, RO},         /* PP0_ENERGY_STATUS */
+    {MSR_INTEL, 0x641, 0x641, 0, RO},         /* PP1_ENERGY_STATUS */
+    {MSR_AMD, 0x08b, 0x08b, 0, RO},           /* PATCH_LEVEL */
+    {MSR_AMD, 0xc0010000, 0xc0010007, 0, RW}, /* PERF_CTL, PERF_CTR */
+    {MSR_AMD, 0xc0010010, 0xc0010010, 0, RW}, /* SYSCFG */
+    {MSR_AMD, 0xc0010015, 0xc0010015, BIT(24), RW}, /* HWCR: TscFreqSel */
+    {MSR_AMD, 0xc0010016, 0xc0010019, 0, RW},       /* IORRs */
+    {MSR_AMD, 0xc001001a, 0xc001001a, 0, RW},       /* TOP_MEM */
+    {MSR_AMD, 0xc001001d, 0xc001001d, 0, RW},       /* TOM2 */
+    {MSR_AMD, 0xc001001f, 0xc001001f, 0, RW},       /* NB_CFG */
+    {MSR_AMD, 0xc0010020, 0xc0010020, 0, WO},       /* PATCH_LOADER */
+    {MSR_AMD, 0xc0010061, 0xc001006b, 0, RW},       /* P-states */
+    {MSR_AMD, 0xc0010112, 0xc0010113, 0, RW},       /* SMM_ADDR, SMM_MASK */
+    {MSR_AMD, 0xc0010114, 0xc0010114, 0x10, RW},    /* VM_CR: SVMDIS */
+    {MSR_AMD, 0xc0011020, 0xc0011021, 0, RW},       /* LS_CFG, IC_CFG */
+    {MSR_AMD, 0xc0011029, 0xc0011029, 1, RW},       /* DE_CFG */
 };
 
 enum msr_vendor msr_host_vendor(void)
