@@ -50,7 +50,7 @@ struct xsave_image {
 	uint8_t unused[96];
 	uint64_t xstate_bv, xcomp_bv;
 	uint64_t reserved[6];
-	uint8_t extended[];
+	uint8_t extended[VCPU_XSAVE_SIZE - 576];
 };
 
 #define XSAVE_LEGACY   512u

@@ -211,10 +211,10 @@ static void prepare(struct bench *b, struct choice *ch)
 	struct reference *r = &b->r;
 	struct cpu *c = &b->fake->c;
 
-	random_image(&b->rng, &r->image.x, c->native->rfbm,
+	random_image(&b->rng, &r->image, c->native->rfbm,
 		     c->native->mxcsr_valid);
 	if (simd_vsib(ch->row))
-		indices_in_reach(b, ch, &r->image.x);
+		indices_in_reach(b, ch, &r->image);
 	for (unsigned k = 0; k < 16; k++)
 		r->gpr[k] = random_gpr(&b->rng);
 	if (ch->mem)
@@ -292,7 +292,7 @@ static bool same_images(struct xsave_image *ours, struct xsave_image *host,
 static bool is_tiny_half(struct bench *b, const struct choice *ch)
 {
 	return ch->row->map == MAP_0F3A && ch->row->op == 0x1d &&
-	       b->r.vector == X86_XM && !(b->r.image.x.mxcsr & MXCSR_UM);
+	       b->r.vector == X86_XM && !(b->r.image.mxcsr & MXCSR_UM);
 }
 
 /*
@@ -328,7 +328,7 @@ static bool is_dot_product(const struct simd_row *row)
 static void forget_flags(struct bench *b, const struct simd_row *row,
 			 struct xsave_image *ours)
 {
-	struct xsave_image *host = &b->r.image.x;
+	struct xsave_image *host = &b->r.image;
 	uint32_t unmasked = host->mxcsr & ~(host->mxcsr / MXCSR_IM);
 
 	if (b->r.vector == X86_XM && is_dot_product(row)) {
@@ -384,8 +384,8 @@ static void compare(struct bench *b, struct choice *ch,
 	if (!may_differ(b, ch)) {
 		same &= same_registers(b);
 		forget_flags(b, ch->row, (void *)c->xsave);
-		same &= same_images((void *)c->xsave, &b->r.image.x,
-				    c->native->rfbm);
+		same &=
+		    same_images((void *)c->xsave, &b->r.image, c->native->rfbm);
 		if (b->forget) {
 			b->forget(b, ch, memory);
 			b->forget(b, ch, b->fake->page[0]);
@@ -406,7 +406,8 @@ static void compare(struct bench *b, struct choice *ch,
 
 static void run_one(struct bench *b, struct choice *ch)
 {
-	static uint8_t before[BENCH_MEMORY], host[BENCH_MEMORY];
+	static uint8_t before[BENCH_MEMORY];
+	static uint8_t host[BENCH_MEMORY] __attribute__((aligned(64)));
 	struct fake *fake = b->fake;
 	int error;
 

@@ -29,6 +29,7 @@ _Noreturn void soft_raise(struct cpu *c, const struct insn *i, unsigned vector,
 	fake->vector = (int)vector;
 	fake->error = error;
 	fake->payload = payload;
+	vec_leave(c); /* a sanitizer's longjmp uses vector registers */
 	longjmp(c->escape, ESCAPE_FAULT);
 }
 

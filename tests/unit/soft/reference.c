@@ -66,9 +66,9 @@ static void on_trap(const struct trap *trap)
 	r->rflags = trap->rflags;
 	r->vector = trap->vector;
 	r->cr2 = trap->cr2;
-	memcpy(&r->image, trap->fp, sizeof(struct xsave_image));
+	memcpy(&r->image, trap->fp, 576);
 	if (now.rfbm & XCR0_AVX)
-		memcpy(r->image.bytes + 576, trap->fp + 576, 256);
+		memcpy((uint8_t *)&r->image + 576, trap->fp + 576, 256);
 	siglongjmp(now.escape, 1);
 }
 

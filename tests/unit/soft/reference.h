@@ -11,10 +11,7 @@
 #include "vmm/soft/vec.h"
 
 struct reference {
-	union {
-		struct xsave_image x;
-		uint8_t bytes[VCPU_XSAVE_SIZE];
-	} image __attribute__((aligned(64)));
+	struct xsave_image image __attribute__((aligned(64)));
 	uint64_t gpr[16]; /* RSP is neither given nor taken */
 	uint64_t rflags;
 	int vector; /* -1: none */

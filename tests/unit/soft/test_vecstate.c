@@ -69,7 +69,7 @@ static void forget_initial(struct bench *b, struct choice *ch, uint8_t *memory)
 	struct xsave_image *x = (void *)operand_in(b, ch, memory, OPERAND_MAX);
 
 	forget_last_64(b, ch, memory);
-	if (!x)
+	if (!x || (uintptr_t)x & 7) /* misaligned: #GP */
 		return;
 	if (x87_is_initial(x))
 		x->xstate_bv &= ~(uint64_t)XCR0_X87;
@@ -117,22 +117,19 @@ static void damage(struct bench *b, struct xsave_image *x)
 /* What XSAVE or XSAVEC would have written, of another random state. */
 static void make_area(struct bench *b, uint8_t *area, bool compact)
 {
-	static union {
-		struct xsave_image x;
-		uint8_t bytes[VCPU_XSAVE_SIZE];
-	} image __attribute__((aligned(64)));
+	static struct xsave_image image __attribute__((aligned(64)));
 	struct native *n = b->fake->c.native;
 	unsigned bytes = 576 + (n->rfbm & XCR0_AVX ? 256 : 0);
 
-	random_image(&b->rng, &image.x, n->rfbm, n->mxcsr_valid);
-	image.x.xstate_bv &= random_next(&b->rng);
+	random_image(&b->rng, &image, n->rfbm, n->mxcsr_valid);
+	image.xstate_bv &= random_next(&b->rng);
 	if (compact) {
 		/* AVX, the only one here, follows the header in both. */
-		image.x.xcomp_bv = XCOMP_COMPACT | image.x.xstate_bv;
+		image.xcomp_bv = XCOMP_COMPACT | image.xstate_bv;
 		if (bench_pick(b, 2))
-			image.x.xcomp_bv |= n->rfbm;
+			image.xcomp_bv |= n->rfbm;
 	}
-	damage(b, &image.x);
+	damage(b, &image);
 	memcpy(area, &image, bytes);
 }
 
@@ -176,7 +173,7 @@ static void adapt_xsave(struct bench *b, struct choice *ch)
 
 	b->r.gpr[0] = random_next(&b->rng);
 	b->r.gpr[2] = random_next(&b->rng);
-	b->r.image.x.xstate_bv &= random_next(&b->rng) | 7 * bench_pick(b, 2);
+	b->r.image.xstate_bv &= random_next(&b->rng) | 7 * bench_pick(b, 2);
 	if (area)
 		memset(area + XSAVE_LEGACY, 0, XSAVE_HEADER);
 }
