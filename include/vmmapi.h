@@ -276,8 +276,13 @@ const char *vm_error_text(void);
 
 /*
  * Ours: variables of the library that must be set before the VM is opened
- * ("rundir", "engine", "soft.jit", "cpu.model", "cpu.features"). NULL value
- * clears. EINVAL for an unknown key or malformed value.
+ * ("rundir", "engine", "soft.jit", "cpu.model", "cpu.features",
+ * "memory.backing"). NULL value clears. EINVAL for an unknown key or malformed
+ * value.
+ *
+ * memory.backing: "file" (default) on a tmpfs, so that it outlives this
+ * process; "anon", which needs no room there and does not; "auto", file if
+ * there is room.
  */
 int vm_set_option(const char *key, const char *value);
 

@@ -31,9 +31,14 @@ static int door_error(struct err *err, const char *name)
 /* Variables that the library wants before it opens a VM. */
 static int set_library_options(struct machine *m, struct err *err)
 {
-	static const char *const keys[] = {"rundir", "engine", "soft.jit",
-					   "cpu.model", "cpu.features"};
+	static const char *const keys[] = {"rundir",       "engine",
+					   "soft.jit",     "cpu.model",
+					   "cpu.features", "memory.backing"};
 
+	/* This process runs what it loads: the memory may end with it. */
+	if (config_get(m->config, "boot.kernel") != NULL &&
+	    vm_set_option("memory.backing", "auto") != 0)
+		return door_error(err, "memory.backing");
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
 		const char *value = config_get(m->config, keys[i]);
 

@@ -31,6 +31,7 @@ struct door_options {
 	char engine[16];
 	char cpu_model[64];
 	char cpu_features[512];
+	char backing[8]; /* "memory.backing" */
 };
 
 /* What the state file says of the VM as a whole. */
@@ -63,6 +64,7 @@ struct vmctx {
 	struct vm_record record;
 	struct ctl_server *ctl;
 	int memflags;
+	bool memory_is_ours; /* anonymous: it goes with this process */
 
 	struct vmctx *next; /* all handles of the process, see memory.c */
 };

@@ -255,6 +255,16 @@ static int remove_files(struct vmctx *ctx, struct err *err)
 	return error;
 }
 
+/* Anonymous memory ends here; the VM goes on without, as when it was made. */
+static void forget_memory(struct vmctx *ctx)
+{
+	if (door_hold_files(ctx, FILES_CHANGE, NULL) != 0)
+		return;
+	memfile_remove(ctx);
+	ctx->record.low_size = ctx->record.high_size = 0;
+	door_drop_files(ctx, true, NULL);
+}
+
 void vm_close(struct vmctx *ctx)
 {
 	bool owns = ctx->owns;
@@ -262,6 +272,8 @@ void vm_close(struct vmctx *ctx)
 	handles_remove(ctx);
 	if (atomic_load(&ctx->is_runner))
 		door_stop_running(ctx, !owns);
+	if (ctx->memory_is_ours && !owns)
+		forget_memory(ctx);
 	if (owns)
 		remove_files(ctx, NULL);
 	handle_free(ctx);

@@ -32,16 +32,16 @@ static int expand_suffix(uint64_t *value, const char *suffix)
 }
 
 /* Below 1 MiB and without a suffix it is a number of MiB. */
-int vm_parse_memsize(const char *optarg, size_t *memsize)
+int vm_parse_memsize(const char *text, size_t *memsize)
 {
 	uint64_t value;
 	char *end;
 	int error;
 
-	if (optarg[0] < '0' || optarg[0] > '9')
+	if (text[0] < '0' || text[0] > '9')
 		return door_result(-EINVAL, NULL);
 	errno = 0;
-	value = strtoull(optarg, &end, 0);
+	value = strtoull(text, &end, 0);
 	if (errno != 0)
 		return door_result(-ERANGE, NULL);
 	if (*end == '\0' && value < MiB)
@@ -96,6 +96,8 @@ static int make_new(struct vmctx *ctx, uint64_t len, struct err *err)
 			       "%s: a memory size of %llu bytes is not whole "
 			       "pages of 4 KiB",
 			       ctx->name, (unsigned long long)len);
+	if (getrandom(&record->memory_id, sizeof(record->memory_id), 0) < 0)
+		record->memory_id++;
 	memfile_remove(ctx);
 	error = memfile_create(ctx, len, &fd, err);
 	if (error != 0)
@@ -109,9 +111,21 @@ static int make_new(struct vmctx *ctx, uint64_t len, struct err *err)
 	}
 	record->low_size = low;
 	record->high_size = len - low;
-	if (getrandom(&record->memory_id, sizeof(record->memory_id), 0) < 0)
-		record->memory_id++;
 	return 0;
+}
+
+/* As on FreeBSD, RAM is in a core file only when asked for. */
+static void apply_memflags(struct vmctx *ctx)
+{
+	const struct vm_mem *mem = &ctx->vm->mem;
+	int advice = (ctx->memflags & VM_MEM_F_INCORE) != 0 ? MADV_DODUMP
+							    : MADV_DONTDUMP;
+
+	if (mem->base == NULL)
+		return;
+	madvise(mem->base, mem->low_size, advice);
+	if (mem->high_size != 0)
+		madvise(mem->base + MEM_HIGH_BASE, mem->high_size, advice);
 }
 
 int vm_setup_memory(struct vmctx *ctx, size_t len, enum vm_mmap_style style)
@@ -133,9 +147,10 @@ int vm_setup_memory(struct vmctx *ctx, size_t len, enum vm_mmap_style style)
 		error = make_new(ctx, len, &err);
 		made = error == 0;
 	}
-	if (error == 0)
+	if (error == 0) {
+		apply_memflags(ctx);
 		error = door_drop_files(ctx, made, &err);
-	else
+	} else
 		door_drop_files(ctx, false, NULL);
 	return door_result(error, &err);
 }
@@ -180,14 +195,7 @@ size_t vm_get_highmem_size(struct vmctx *ctx)
 void vm_set_memflags(struct vmctx *ctx, int flags)
 {
 	ctx->memflags = flags;
-	if ((flags & VM_MEM_F_INCORE) != 0 && ctx->vm->mem.base != NULL) {
-		struct vm_mem *mem = &ctx->vm->mem;
-
-		madvise(mem->base, mem->low_size, MADV_DODUMP);
-		if (mem->high_size != 0)
-			madvise(mem->base + MEM_HIGH_BASE, mem->high_size,
-				MADV_DODUMP);
-	}
+	apply_memflags(ctx);
 }
 
 int vm_get_memflags(struct vmctx *ctx)

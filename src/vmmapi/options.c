@@ -41,6 +41,16 @@ static int check_jit(const struct door_options *options, const char *value,
 		       value);
 }
 
+static int check_backing(const struct door_options *options, const char *value,
+			 struct err *err)
+{
+	if (strcmp(value, "file") == 0 || strcmp(value, "anon") == 0 ||
+	    strcmp(value, "auto") == 0)
+		return 0;
+	return err_set(err, EINVAL,
+		       "memory.backing=%s: not one of auto, file, anon", value);
+}
+
 static int check_cpu(const char *model, const char *features, struct err *err)
 {
 	struct cpu_model *made;
@@ -81,6 +91,7 @@ static const struct option {
     KEPT("rundir", rundir, check_rundir),
     KEPT("engine", engine, check_engine),
     KEPT("cpu.model", cpu_model, check_model),
+    KEPT("memory.backing", backing, check_backing),
     KEPT("cpu.features", cpu_features, check_features),
 #undef KEPT
     {"soft.jit", 0, 0, check_jit},

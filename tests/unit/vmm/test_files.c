@@ -240,6 +240,108 @@ static void test_no_room(void **state)
 	vm_destroy(ctx);
 }
 
+/* Memory that ends with its process, and that others can see until then. */
+static void test_anonymous_memory(void **state)
+{
+	struct vmctx *one, *two;
+	char path[512], target[512] = {0};
+	pid_t child;
+	int status;
+
+	assert_error(vm_set_option("memory.backing", "disk"), EINVAL, "disk");
+	assert_int_equal(vm_set_option("memory.backing", "anon"), 0);
+	one = make_vm("vm0", 1);
+	assert_int_equal(vm_set_option("memory.backing", NULL), 0);
+	path_of(path, "vm0", "memory");
+	assert_true(readlink(path, target, sizeof(target) - 1) > 0);
+	assert_non_null(strstr(target, "/proc/"));
+	*(uint8_t *)vm_map_gpa(one, 0x4000, 1) = 0x5a;
+	child = fork();
+	if (child == 0) {
+		struct vmctx *other = vm_open("vm0");
+
+		_exit(other == NULL ||
+		      *(uint8_t *)vm_map_gpa(other, 0x4000, 1) != 0x5a);
+	}
+	waitpid(child, &status, 0);
+	assert_int_equal(status, 0);
+	vm_close(one);
+	two = vm_open("vm0");
+	assert_non_null(two);
+	assert_int_equal(vm_get_lowmem_size(two), 0);
+	assert_int_equal(vm_setup_memory(two, 2 * TEST_MEMORY, VM_MMAP_ALL), 0);
+	vm_destroy(two);
+	assert_int_equal(vm_set_option("memory.backing", "auto"), 0);
+	one = vm_openf("vm0", VMMAPI_OPEN_CREATE);
+	assert_error(vm_setup_memory(one, 1ull << 50, VM_MMAP_ALL), ENOSPC,
+		     "this machine has");
+	vm_destroy(one);
+	assert_int_equal(vm_set_option("memory.backing", NULL), 0);
+}
+
+/* A link that leads somewhere else is not followed. */
+static void test_memory_link(void **state)
+{
+	static const char *const targets[] = {
+	    "/etc/passwd", "/dev/shm/../../etc/passwd", "/proc/1/fd/../environ",
+	    "/proc/self/mem"};
+	char path[512];
+
+	for (size_t i = 0; i < sizeof(targets) / sizeof(targets[0]); i++) {
+		struct vmctx *ctx = make_vm("vm0", 1);
+
+		vm_close(ctx);
+		path_of(path, "vm0", "memory");
+		/* forget the real one, wherever it is */
+		char real[512] = {0};
+		if (readlink(path, real, sizeof(real) - 1) > 0)
+			unlink(real);
+		unlink(path);
+		assert_int_equal(symlink(targets[i], path), 0);
+		ctx = vm_open("vm0");
+		assert_non_null(ctx);
+		assert_null(vm_map_gpa(ctx, 0, 1));
+		assert_int_equal(vm_setup_memory(ctx, TEST_MEMORY, VM_MMAP_ALL),
+				 -1);
+		vm_destroy(ctx);
+	}
+}
+
+/* Nothing in a state file can do more than make it unreadable. */
+static void test_random_state(void **state)
+{
+	struct vmctx *ctx = make_vm("vm0", 2);
+	static uint8_t good[1 << 20], bad[1 << 20];
+	unsigned seed = 3, opened = 0, refused = 0;
+	char path[512];
+	ssize_t size;
+	int fd;
+
+	vm_close(ctx);
+	path_of(path, "vm0", "state");
+	fd = open(path, O_RDWR);
+	size = read(fd, good, sizeof(good));
+	assert_true(size > 1000);
+	for (int i = 0; i < 200; i++) {
+		memcpy(bad, good, (size_t)size);
+		for (int n = 0; n < 1 + i % 4; n++)
+			bad[(unsigned)rand_r(&seed) % (unsigned)size] =
+			    (uint8_t)rand_r(&seed);
+		assert_int_equal(pwrite(fd, bad, (size_t)size, 0), size);
+		ctx = vm_open("vm0");
+		if (ctx == NULL) {
+			refused++;
+			continue;
+		}
+		opened++;
+		vm_close(ctx);
+	}
+	assert_true(opened > 0 && refused > 0);
+	assert_int_equal(pwrite(fd, good, (size_t)size, 0), size);
+	close(fd);
+	destroy("vm0");
+}
+
 static void test_memsize(void **state)
 {
 	size_t size;
@@ -520,6 +622,9 @@ int main(void)
 	    T(test_memory),
 	    T(test_high_memory),
 	    T(test_no_room),
+	    T(test_anonymous_memory),
+	    T(test_memory_link),
+	    T(test_random_state),
 	    T(test_memsize),
 	    T(test_state_passes_on),
 	    T(test_destroyed_under_a_handle),
