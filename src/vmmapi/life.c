@@ -85,6 +85,7 @@ static int create(const char *name, int flags, struct vmctx **out,
 
 	if (error != 0)
 		return error;
+	ctx->vm->clock.tsc_hz = host_tsc_hz();
 	error = place_make(ctx, temporary, err);
 	if (error == 0)
 		error = fill_and_publish(ctx, temporary, flags, err);
@@ -170,6 +171,8 @@ static int reinit_files(struct vmctx *ctx, struct err *err)
 		return error;
 	mem_teardown(&ctx->vm->mem);
 	memfile_remove(ctx);
+	vm_clock_set(&ctx->vm->clock, 0);
+	ctx->vm->clock.tsc_hz = host_tsc_hz();
 	vm_reset(ctx->vm);
 	ctx->record.low_size = ctx->record.high_size = 0;
 	ctx->record.is_running = 0;
