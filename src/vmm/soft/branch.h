@@ -11,7 +11,7 @@
 
 #include "vmm/soft/cpu.h"
 
-#if defined(__OPTIMIZE__) && !defined(__SANITIZE_ADDRESS__)
+#if defined(__OPTIMIZE__) && !SOFT_EAGER_LEAVE
 #define SOFT_TAIL_CALLS 1
 #else
 #define SOFT_TAIL_CALLS 0

@@ -278,8 +278,34 @@ static inline uint64_t next_rip(const struct cpu *c, const struct insn *i)
 	return c->code_size == 4 ? (uint32_t)rip : (uint16_t)rip;
 }
 
+/*
+ * The sanitizers' runtime uses vector registers where it likes (at longjmp):
+ * with them, guest vector state is live inside one instruction only.
+ */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SOFT_EAGER_LEAVE 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SOFT_EAGER_LEAVE 1
+#endif
+#endif
+#ifndef SOFT_EAGER_LEAVE
+#define SOFT_EAGER_LEAVE 0
+#endif
+
+void vec_leave_slow(struct cpu *c);
+
+/* Guest vector state out of the host's registers. */
+static inline void vec_leave(struct cpu *c)
+{
+	if (unlikely(c->vec_live))
+		vec_leave_slow(c);
+}
+
 static inline const struct insn *next(struct cpu *c, const struct insn *i)
 {
+	if (SOFT_EAGER_LEAVE)
+		vec_leave(c);
 	return i[1].exec(c, i + 1);
 }
 
@@ -512,19 +538,12 @@ void native_flush(struct cpu *c);
 /* CR0, CR4, XCR0 or the image c->xsave changed: vec_blocked again. */
 void vec_mode_changed(struct cpu *c);
 void vec_enter_slow(struct cpu *c);
-void vec_leave_slow(struct cpu *c);
 
-/* Guest vector state into the host's registers, and out of them. */
+/* Guest vector state into the host's registers. */
 static inline void vec_enter(struct cpu *c)
 {
 	if (unlikely(!c->vec_live))
 		vec_enter_slow(c);
-}
-
-static inline void vec_leave(struct cpu *c)
-{
-	if (unlikely(c->vec_live))
-		vec_leave_slow(c);
 }
 
 #endif
