@@ -227,11 +227,11 @@ _Static_assert(offsetof(struct cpu, gpr) == 0, "insn.h's byte offsets");
  */
 enum vec_block {
 	VEC_X87 = 1 << 0, /* #NM */
-	VEC_MMX = 1 << 1, /* #UD or #NM, as the next three */
+	VEC_MMX = 1 << 1, /* #UD or #NM, as the next two */
 	VEC_SSE = 1 << 2,
 	VEC_AVX = 1 << 3,
-	VEC_AVX512 = 1 << 4,
-	VEC_WAIT = 1 << 5, /* #NM, for WAIT */
+	VEC_WAIT = 1 << 4, /* #NM, for WAIT */
+	VEC_DEAD = 1 << 5, /* !vec_live: vec_enter first */
 	VEC_XM = 1 << 6,   /* MXCSR unmasks an exception: run with care */
 	VEC_MF = 1 << 7,   /* so does the x87 control word: look first */
 };

@@ -677,7 +677,7 @@ static void decode_vector(struct cpu *c, struct decoder *s)
 		return;
 	if (simd_has_modrm(d->map, d->opcode))
 		get_modrm(s, false);
-	else
+	if (simd_rdi(row))
 		set_seg(s, SEG_DS);
 	i->lsize = s->code_size == 8 && d->rex_w ? 3 : 2;
 	imm_bytes = simd_imm_bytes(row);

@@ -71,7 +71,7 @@ static void check_elements(struct cpu *c, const struct insn *i, uint64_t mask,
 static uint64_t mask_of(struct cpu *c, const struct insn *i)
 {
 	vec_enter(c);
-	return stub_call(i->imm + STUB_MASK, NULL, 0, 0).rax;
+	return stub_call(i->imm + STUB_MASK, NULL);
 }
 
 /* The whole operand, if the TLB leads to it at once; else NULL. */
@@ -108,7 +108,7 @@ const struct insn *exec_maskload(struct cpu *c, const struct insn *i)
 		mem = buffer;
 	}
 	vec_enter(c);
-	stub_call(i->imm, mem, 0, 0);
+	stub_call(i->imm, mem);
 	return next(c, i);
 }
 
@@ -122,11 +122,11 @@ const struct insn *exec_maskstore(struct cpu *c, const struct insn *i)
 	mem = whole(c, i, ACCESS_WRITE);
 	vec_enter(c);
 	if (mem) {
-		stub_call(i->imm, mem, 0, 0);
+		stub_call(i->imm, mem);
 		return next(c, i);
 	}
 	mask = mask_of(c, i);
-	stub_call(i->imm, buffer, 0, 0);
+	stub_call(i->imm, buffer);
 	check_elements(c, i, mask, i->lsize);
 	for (unsigned k = 0; mask >> k; k++)
 		if (mask >> k & 1)
@@ -143,7 +143,7 @@ const struct insn *exec_maskmov(struct cpu *c, const struct insn *i)
 
 	vec_need(c, i, i->ext);
 	mask = mask_of(c, i);
-	stub_call(i->imm, buffer, 0, 0);
+	stub_call(i->imm, buffer);
 	check_elements(c, i, mask, 0);
 	for (unsigned k = 0; mask >> k; k++)
 		if (mask >> k & 1)
@@ -184,14 +184,14 @@ const struct insn *exec_gather(struct cpu *c, const struct insn *i)
 
 	vec_need(c, i, i->ext);
 	vec_enter(c);
-	stub_call(i->imm, g, 0, 0);
+	stub_call(i->imm, g);
 	for (unsigned k = 0; k < count; k++)
 		if (g->mask[(k + 1) * size - 1] & 0x80)
 			load_element(c, i, element_index(g, i, k), i->lsize,
 				     g->data + k * size);
 	zero_bytes(g->data + count * size, sizeof(g->data) - count * size);
 	vec_enter(c);
-	stub_call(i->imm + STUB_FILL, g, 0, 0);
+	stub_call(i->imm + STUB_FILL, g);
 	return next(c, i);
 }
 

@@ -1,42 +1,40 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * Instructions that run on the host from stubs. A stub is the instruction
- * encoded again from its decoded form, for 64-bit mode: the same opcode and
- * vector registers, the memory operand [RCX], the general register operand
- * RAX; flags come and go in AX as LAHF;SETO leave them. So the stub's bytes
- * say all that there is to know of it, and are its key.
- *
- * In a bound insn: imm the stub, a the general register, b the bytes of the
- * memory operand, c its alignment less one, ext what it needs (enum
- * vec_block), lsize 1 when MXCSR.MM does not lift the alignment. x87: the
- * low 11 bits of the opcode (FOP) are in a and c.
+ * Running instructions on the host from their stubs (native.h): what is not
+ * in the stub itself, because it is unusual, and x87, which has more to
+ * remember.
  */
-#include <cpuid.h>
-#include <errno.h>
-#include <stdlib.h>
-
-#include "vmm/cpuid.h"
-#include "vmm/soft/stub.h"
-#include "vmm/soft/vec.h"
-#include "x86/features.h"
-
-#define ALWAYS_INLINE inline __attribute__((always_inline))
-
-/* -- running ---------------------------------------------------------------
- */
+#include "vmm/soft/native.h"
 
 enum memory { MEM_NONE, MEM_LOAD, MEM_STORE };
-enum gpr { GPR_NONE, GPR_IN, GPR_OUT };
 
-/* The shape of an instruction: what goes in and out beside registers. */
-struct shape {
-	enum memory memory;
-	enum gpr gpr;
-	bool flags;
-};
+#define NOINLINE __attribute__((noinline))
 
-static __attribute__((noinline)) void misaligned(struct cpu *c,
-						 const struct insn *i)
+/* Into the stub, and beyond. */
+static inline const struct insn *stub_go(struct cpu *c, const struct insn *i,
+					 void *mem)
+{
+	return ((stub_fn)(uintptr_t)i->imm)(c, i, 0, mem);
+}
+
+static const struct insn *come_back(struct cpu *c, const struct insn *i)
+{
+	return NULL;
+}
+
+/* The stub alone: its next instruction comes back. */
+static void stub_run(struct cpu *c, const struct insn *i, void *mem)
+{
+	static const struct insn alone[2] = {{.exec = NULL},
+					     {.exec = come_back}};
+
+	((stub_fn)(uintptr_t)i->imm)(c, alone, 0, mem);
+}
+
+/* -- memory operands ---------------------------------------------------------
+ */
+
+static void misaligned(struct cpu *c, const struct insn *i)
 {
 	if (!i->lsize && c->native->mxcsr_valid & MXCSR_MM) {
 		vec_enter(c);
@@ -46,8 +44,8 @@ static __attribute__((noinline)) void misaligned(struct cpu *c,
 	raise_gp(c, i, 0);
 }
 
-static ALWAYS_INLINE uint64_t aligned_va(struct cpu *c, const struct insn *i,
-					 enum access access)
+static uint64_t aligned_va(struct cpu *c, const struct insn *i,
+			   enum access access)
 {
 	uint64_t va = operand_va(c, i, i->b, access);
 
@@ -86,16 +84,8 @@ void vec_store_buffer(struct cpu *c, const struct insn *i, uint64_t va,
 		store8(c, i, va + at, from[at]);
 }
 
-/* Where the TLB does not lead: through the buffer. */
-static __attribute__((noinline)) const struct insn *
-store_far(struct cpu *c, const struct insn *i, uint64_t va)
-{
-	store_check(c, i, va);
-	vec_enter(c);
-	stub_call(i->imm, c->native->buffer, 0, 0);
-	vec_store_buffer(c, i, va, i->b);
-	return next(c, i);
-}
+/* -- unmasked SIMD exceptions
+ * ---------------------------------------------------- */
 
 /* Are the x87 registers as an MMX instruction leaves them? */
 static bool is_mmx(struct cpu *c)
@@ -114,140 +104,93 @@ static bool is_mmx(struct cpu *c)
  * second run, whose result is dropped, looks for it. (PE with an unmasked
  * overflow or underflow is that of the masked result.)
  */
-static struct stub_result
-stub_call_unmasked(struct cpu *c, const struct insn *i, void *mem, uint64_t rax)
+static void stub_run_unmasked(struct cpu *c, const struct insn *i, void *mem)
 {
 	struct native *n = c->native;
+	uint64_t gpr = REG64(c, i->a);
+	uint16_t arith_flags = c->arith_flags;
 	uint32_t before = host_mxcsr(), flags, tiny = 0, raised;
 	uint32_t control = before & ~MXCSR_FLAGS;
-	struct stub_result result;
 	bool mmx;
 
 	vec_save(c, n->scratch[0]);
 	if (!(n->mxcsr_masks & MXCSR_UM)) {
 		control &= ~MXCSR_FZ;
 		host_set_mxcsr(control | MXCSR_FZ);
-		stub_call(i->imm, mem, rax, 0);
+		stub_run(c, i, mem);
 		tiny = host_mxcsr() & MXCSR_UE;
 		vec_restore(c, n->scratch[0]);
 	}
 	host_set_mxcsr(control);
-	result = stub_call(i->imm, mem, rax, 0);
+	stub_run(c, i, mem);
 	flags = (host_mxcsr() & MXCSR_FLAGS) | tiny;
 	raised = flags & ~(n->mxcsr_masks / MXCSR_IM);
 	if (raised == 0) {
 		host_set_mxcsr(before | flags);
-		return result;
+		return;
 	}
 	mmx = i->ext & VEC_MMX && is_mmx(c);
 	/* Before the operation, and so without what it would have found. */
 	if (raised & MXCSR_BEFORE)
 		flags &= MXCSR_BEFORE;
 	vec_restore(c, n->scratch[0]);
+	REG64(c, i->a) = gpr;
+	c->arith_flags = arith_flags;
 	if (mmx) /* a switch from x87 to MMX is not undone */
 		__asm__ volatile("movd %%mm0, %%eax" : : : "eax");
 	host_set_mxcsr(before | flags);
 	soft_raise(c, i, c->cr4 & CR4_OSXMMEXCPT ? X86_XM : X86_UD, 0, 0);
 }
 
-static __attribute__((noinline)) const struct insn *
-run_unmasked(struct cpu *c, const struct insn *i, struct shape shape)
+/* -- the careful way
+ * ----------------------------------------------------------- */
+
+static NOINLINE const struct insn *
+carefully(struct cpu *c, const struct insn *i, enum memory memory)
 {
-	struct stub_result result;
 	void *mem = NULL;
 	uint64_t va = 0;
 
-	if (shape.memory == MEM_LOAD)
+	vec_check(c, i, i->ext);
+	if (memory == MEM_LOAD)
 		mem = operand(c, i, aligned_va(c, i, ACCESS_READ), i->b,
 			      ACCESS_READ);
-	if (shape.memory == MEM_STORE) {
+	if (memory == MEM_STORE) {
 		va = aligned_va(c, i, ACCESS_WRITE);
 		store_check(c, i, va);
 		mem = c->native->buffer;
 	}
 	vec_enter(c);
-	result = stub_call_unmasked(c, i, mem,
-				    shape.gpr == GPR_IN ? REG64(c, i->a) : 0);
-	if (shape.memory == MEM_STORE)
+	if (c->vec_blocked & i->ext & VEC_XM)
+		stub_run_unmasked(c, i, mem);
+	else
+		stub_run(c, i, mem);
+	if (memory == MEM_STORE)
 		vec_store_buffer(c, i, va, i->b);
-	if (shape.gpr == GPR_OUT)
-		REG64(c, i->a) = result.rax;
-	if (shape.flags)
-		c->arith_flags = (uint16_t)result.rax;
 	return next(c, i);
 }
 
-static ALWAYS_INLINE const struct insn *run(struct cpu *c, const struct insn *i,
-					    const struct shape shape)
+const struct insn *exec_stub_carefully(struct cpu *c, const struct insn *i)
 {
-	struct stub_result result;
-	void *mem = NULL;
-
-	if (unlikely(c->vec_blocked & i->ext)) {
-		vec_check(c, i, i->ext);
-		if (c->vec_blocked & i->ext & VEC_XM)
-			return run_unmasked(c, i, shape);
-	}
-	if (shape.memory == MEM_LOAD)
-		mem = operand(c, i, aligned_va(c, i, ACCESS_READ), i->b,
-			      ACCESS_READ);
-	if (shape.memory == MEM_STORE) {
-		uint64_t va = aligned_va(c, i, ACCESS_WRITE);
-		const struct tlb_entry *e = tlb_at(c, va);
-
-		if (unlikely(PAGE_BASE(va + i->b - 1) != e->tag_write))
-			return store_far(c, i, va);
-		mem = (void *)(va + e->addend);
-	}
-	vec_enter(c);
-	result =
-	    stub_call(i->imm, mem, shape.gpr == GPR_IN ? REG64(c, i->a) : 0, 0);
-	if (shape.gpr == GPR_OUT)
-		REG64(c, i->a) = result.rax;
-	if (shape.flags)
-		c->arith_flags = (uint16_t)result.rax;
-	return next(c, i);
+	return carefully(c, i, MEM_NONE);
 }
 
-#define EXEC(name, memory, gpr, flags)                                         \
-	static const struct insn *name(struct cpu *c, const struct insn *i)    \
-	{                                                                      \
-		return run(c, i, (struct shape){memory, gpr, flags});          \
-	}
-EXEC(exec_reg, MEM_NONE, GPR_NONE, false)
-EXEC(exec_load, MEM_LOAD, GPR_NONE, false)
-EXEC(exec_store, MEM_STORE, GPR_NONE, false)
-EXEC(exec_gpr_in, MEM_NONE, GPR_IN, false)
-EXEC(exec_gpr_out, MEM_NONE, GPR_OUT, false)
-EXEC(exec_load_gpr_out, MEM_LOAD, GPR_OUT, false)
-EXEC(exec_flags, MEM_NONE, GPR_NONE, true)
-EXEC(exec_load_flags, MEM_LOAD, GPR_NONE, true)
-#undef EXEC
-
-/* PCMPxSTRx: lengths in RAX and RDX; an index goes to RCX (a: is it one?). */
-static const struct insn *exec_string(struct cpu *c, const struct insn *i)
+const struct insn *exec_load_carefully(struct cpu *c, const struct insn *i)
 {
-	struct stub_result result;
-	void *mem = NULL;
+	return carefully(c, i, MEM_LOAD);
+}
 
-	vec_need(c, i, i->ext);
-	if (i->flags & INSN_MEM)
-		mem = operand(c, i, operand_va(c, i, i->b, ACCESS_READ), i->b,
-			      ACCESS_READ);
-	vec_enter(c);
-	result = stub_call(i->imm, mem, REG64(c, REG_RAX), REG64(c, REG_RDX));
-	if (i->a)
-		REG64(c, REG_RCX) = result.rcx;
-	c->arith_flags = (uint16_t)result.rax;
-	return next(c, i);
+const struct insn *exec_store_carefully(struct cpu *c, const struct insn *i)
+{
+	return carefully(c, i, MEM_STORE);
 }
 
 /* -- x87 ----------------------------------------------------------------------
  */
 
 /* What FNSTENV and its like tell about the last instruction. */
-static ALWAYS_INLINE void x87_remember(struct cpu *c, const struct insn *i,
-				       bool memory)
+static inline void x87_remember(struct cpu *c, const struct insn *i,
+				bool memory)
 {
 	c->fpu_ip = insn_rip(c, i);
 	c->fpu_opcode = (uint16_t)(i->a | i->c << 8);
@@ -270,7 +213,7 @@ static bool x87_store_try(struct cpu *c, const struct insn *i, uint8_t fill)
 
 	for (unsigned k = 0; k < i->b; k++)
 		buffer[k] = fill;
-	stub_call(i->imm, buffer, 0, 0);
+	stub_run(c, i, buffer);
 	for (unsigned k = 0; k < i->b; k++)
 		same += buffer[k] == fill;
 	return same != i->b;
@@ -280,7 +223,7 @@ static bool x87_store_try(struct cpu *c, const struct insn *i, uint8_t fill)
  * A store where the TLB does not lead may leave for the process and run
  * again: the stack is popped only after the last access.
  */
-static __attribute__((noinline)) const struct insn *
+static NOINLINE const struct insn *
 x87_store_far(struct cpu *c, const struct insn *i, uint64_t va)
 {
 	struct native *n = c->native;
@@ -305,34 +248,15 @@ x87_store_far(struct cpu *c, const struct insn *i, uint64_t va)
 	return next(c, i);
 }
 
-static const struct insn *exec_x87(struct cpu *c, const struct insn *i)
+const struct insn *exec_x87(struct cpu *c, const struct insn *i)
 {
 	vec_need(c, i, i->ext);
 	vec_enter(c);
-	stub_call(i->imm, NULL, 0, 0);
 	x87_remember(c, i, false);
-	return next(c, i);
+	return stub_go(c, i, NULL);
 }
 
-static const struct insn *exec_x87_flags(struct cpu *c, const struct insn *i)
-{
-	vec_need(c, i, i->ext);
-	vec_enter(c);
-	c->arith_flags = (uint16_t)stub_call(i->imm, NULL, 0, 0).rax;
-	x87_remember(c, i, false);
-	return next(c, i);
-}
-
-static const struct insn *exec_x87_flags_in(struct cpu *c, const struct insn *i)
-{
-	vec_need(c, i, i->ext);
-	vec_enter(c);
-	stub_call(i->imm, NULL, c->arith_flags, 0);
-	x87_remember(c, i, false);
-	return next(c, i);
-}
-
-static const struct insn *exec_x87_load(struct cpu *c, const struct insn *i)
+const struct insn *exec_x87_load(struct cpu *c, const struct insn *i)
 {
 	void *mem;
 
@@ -340,12 +264,11 @@ static const struct insn *exec_x87_load(struct cpu *c, const struct insn *i)
 	mem = operand(c, i, operand_va(c, i, i->b, ACCESS_READ), i->b,
 		      ACCESS_READ);
 	vec_enter(c);
-	stub_call(i->imm, mem, 0, 0);
 	x87_remember(c, i, true);
-	return next(c, i);
+	return stub_go(c, i, mem);
 }
 
-static const struct insn *exec_x87_store(struct cpu *c, const struct insn *i)
+const struct insn *exec_x87_store(struct cpu *c, const struct insn *i)
 {
 	const struct tlb_entry *e;
 	uint64_t va;
@@ -356,201 +279,6 @@ static const struct insn *exec_x87_store(struct cpu *c, const struct insn *i)
 	if (unlikely(PAGE_BASE(va + i->b - 1) != e->tag_write))
 		return x87_store_far(c, i, va);
 	vec_enter(c);
-	stub_call(i->imm, (void *)(va + e->addend), 0, 0);
 	x87_remember(c, i, true);
-	return next(c, i);
-}
-
-/* -- binding -------------------------------------------------------------- */
-
-static unsigned need(const struct simd_row *row, const struct dec *d)
-{
-	unsigned bits = 0;
-
-	if (row->map == MAP_1 && row->op == 0x9b)
-		return VEC_WAIT | VEC_MF;
-	if (row->attr & S_X87)
-		return row->attr & S_NOWAIT ? VEC_X87 : VEC_X87 | VEC_MF;
-	if (d->is_vex)
-		bits = VEC_AVX;
-	else if (row->attr & S_MMX)
-		bits = VEC_MMX | VEC_MF | (row->attr & S_SSE ? VEC_SSE : 0);
-	else
-		bits = VEC_SSE;
-	return row->attr & S_FP ? bits | VEC_XM : bits;
-}
-
-static exec_fn pick_x87(uint32_t attr, bool mem)
-{
-	if (mem)
-		return attr & S_WRITES ? exec_x87_store : exec_x87_load;
-	if (attr & S_FLAGS)
-		return exec_x87_flags;
-	return attr & S_FLAGS_IN ? exec_x87_flags_in : exec_x87;
-}
-
-static exec_fn pick(uint32_t attr, bool mem)
-{
-	if (attr & S_X87)
-		return pick_x87(attr, mem);
-	if (attr & S_STRING)
-		return exec_string;
-	if (attr & S_FLAGS)
-		return mem ? exec_load_flags : exec_flags;
-	if (attr & S_GREG)
-		return mem ? exec_load_gpr_out : exec_gpr_out;
-	if (attr & S_GRM && !mem)
-		return attr & S_GOUT ? exec_gpr_out : exec_gpr_in;
-	if (mem)
-		return attr & S_WRITES ? exec_store : exec_load;
-	return exec_reg;
-}
-
-/* The alignment asked of the memory operand, less one. */
-static uint8_t alignment(const struct simd_row *row, const struct dec *d,
-			 unsigned bytes)
-{
-	bool aligned = row->attr & S_VALIGNED;
-
-	if (!d->is_vex && bytes == 16 && !(row->attr & (S_UNALIGNED | S_MMX)))
-		aligned = true;
-	if (!d->is_vex && bytes == 16 && row->attr & S_SSE)
-		aligned = true; /* CVTPD2PI */
-	return aligned && bytes ? (uint8_t)(bytes - 1) : 0;
-}
-
-static void bind_registers(const struct simd_row *row, const struct dec *d,
-			   struct insn *i)
-{
-	i->lsize = (row->attr & S_VALIGNED) != 0;
-	if (row->attr & S_X87) {
-		i->a = d->modrm;
-		i->c = d->opcode & 7;
-	} else if (row->attr & S_STRING) {
-		i->a = d->opcode & 1; /* PCMPxSTRI */
-	} else if (row->attr & S_GREG) {
-		i->a = (uint8_t)(d->reg * 8);
-	} else if (row->attr & S_GRM) {
-		i->a = (uint8_t)(d->rm * 8);
-	}
-}
-
-int native_bind(struct cpu *c, const struct simd_row *row, const struct dec *d,
-		struct insn *i)
-{
-	bool mem = i->flags & INSN_MEM;
-	struct stub_code code = {.len = 0};
-	int64_t stub;
-
-	i->b = (uint8_t)simd_mem_bytes(row, d);
-	i->c = alignment(row, d, i->b);
-	i->ext = (uint8_t)need(row, d);
-	bind_registers(row, d, i);
-	if (row->exec) {
-		i->exec = row->exec;
-		return masked_bind(c, row, d, i);
-	}
-	if (row->attr & S_FLAGS_IN)
-		stub_byte(&code, 0x9e); /* sahf */
-	stub_encode(&code, row, d, mem);
-	if (row->attr & S_FLAGS) {
-		stub_byte(&code, 0x9f); /* lahf */
-		stub_byte(&code, 0x0f); /* seto al */
-		stub_byte(&code, 0x90);
-		stub_byte(&code, 0xc0);
-	}
-	stub_byte(&code, 0xc3); /* ret */
-	stub = stub_find(c->native, &code);
-	if (stub < 0)
-		return (int)stub;
-	i->imm = stub;
-	i->exec = pick(row->attr, mem);
-	return 0;
-}
-
-void native_flush(struct cpu *c)
-{
-	codemem_reset(&c->native->code);
-	zero_bytes(c->native->hash, sizeof(c->native->hash));
-}
-
-/* -- a vCPU's part ----------------------------------------------------------
- */
-
-static uint64_t host_xcr0(void)
-{
-	uint32_t eax, ebx, ecx, edx;
-
-	__cpuid(1, eax, ebx, ecx, edx);
-	if (!(ecx & bit_OSXSAVE))
-		return 0;
-	__asm__ volatile("xgetbv" : "=a"(eax), "=d"(edx) : "c"(0));
-	return (uint64_t)edx << 32 | eax;
-}
-
-/* Bits of MXCSR that exist, in the form the CPU says so. */
-static uint32_t host_mxcsr_mask(void)
-{
-	struct xsave_image x __attribute__((aligned(64)));
-
-	x.mxcsr_mask = 0;
-	__asm__ volatile("fxsave64 %0" : "=m"(x));
-	return x.mxcsr_mask ? x.mxcsr_mask : 0xffbf;
-}
-
-static void find_components(struct native *n)
-{
-	uint32_t eax, ebx, ecx, edx;
-
-	for (unsigned k = 2; k < VEC_COMPONENTS; k++) {
-		if (!(n->rfbm & BIT(k)))
-			continue;
-		__cpuid_count(0xd, k, eax, ebx, ecx, edx);
-		if (!range_inside(ebx, eax, VCPU_XSAVE_SIZE)) {
-			n->rfbm &= ~BIT(k);
-			continue;
-		}
-		n->component[k].size = (uint16_t)eax;
-		n->component[k].offset = (uint16_t)ebx;
-		n->component[k].align64 = ecx & 2;
-	}
-}
-
-#define COMPONENTS_LIVE                                                        \
-	((uint64_t)(XCR0_X87 | XCR0_SSE | XCR0_AVX | XCR0_AVX512))
-
-int native_create(struct cpu *c)
-{
-	const struct cpu_model *model = c->svm->vm->cpu_model;
-	struct native *n;
-	int error;
-
-	n = aligned_alloc(64, ALIGN_UP(sizeof(*n), 64));
-	if (!n)
-		return -ENOMEM;
-	zero_bytes(n, sizeof(*n));
-	error = codemem_create(&n->code, STUB_MEMORY);
-	if (error) {
-		free(n);
-		return error;
-	}
-	n->rfbm = host_xcr0() & COMPONENTS_LIVE;
-	if (n->rfbm)
-		n->rfbm &= cpu_model_xcr0(model) | XCR0_X87 | XCR0_SSE;
-	n->mxcsr_valid = host_mxcsr_mask();
-	if (!cpu_model_has(model, X86_FEATURE_MISALIGNSSE))
-		n->mxcsr_valid &= ~MXCSR_MM;
-	n->mxcsr_masks = MXCSR_MASKS;
-	find_components(n);
-	c->native = n;
-	return 0;
-}
-
-void native_destroy(struct cpu *c)
-{
-	if (!c->native)
-		return;
-	codemem_destroy(&c->native->code);
-	free(c->native);
-	c->native = NULL;
+	return stub_go(c, i, (void *)(va + e->addend));
 }

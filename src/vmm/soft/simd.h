@@ -45,6 +45,7 @@ enum simd_attr {
 	S_MMX = 1 << 25,
 	S_SSE = 1 << 26,    /* MMX and SSE at once (CVTPI2PS) */
 	S_FP = 1 << 27,     /* may set MXCSR flags or raise #XM */
+	S_RDI = 1 << 29,    /* its memory operand is DS:[rDI], not ModRM's */
 	S_NOWAIT = 1 << 28, /* x87: no look for pending exceptions */
 };
 
@@ -110,6 +111,12 @@ static inline bool simd_uses_vvvv(const struct simd_row *row)
 static inline bool simd_vsib(const struct simd_row *row)
 {
 	return (row->attr & S_VSIB) != 0;
+}
+
+/* Has a memory operand at DS:[rDI] beside its register form. */
+static inline bool simd_rdi(const struct simd_row *row)
+{
+	return (row->attr & S_RDI) != 0;
 }
 
 /* The feature (enum x86_feature, 0: none) the CPU model must have. */

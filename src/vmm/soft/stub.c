@@ -6,6 +6,7 @@
 
 #define INT3 0xcc
 #define RCX  1
+#define RDI  7
 
 void stub_byte(struct stub_code *code, uint8_t byte)
 {
@@ -135,6 +136,141 @@ void stub_encode(struct stub_code *code, const struct simd_row *row,
 	immediates(code, row, d);
 }
 
+/* -- around the instruction
+ * ---------------------------------------------------- */
+
+#define BYTES(...)                                                             \
+	stub_bytes(code, (const uint8_t[]){__VA_ARGS__},                       \
+		   sizeof((const uint8_t[]){__VA_ARGS__}))
+
+static void stub_bytes(struct stub_code *code, const uint8_t *bytes,
+		       unsigned count)
+{
+	for (unsigned k = 0; k < count; k++)
+		stub_byte(code, bytes[k]);
+}
+
+static void dword(struct stub_code *code, uint64_t value)
+{
+	for (unsigned k = 0; k < 4; k++)
+		stub_byte(code, (uint8_t)(value >> 8 * k));
+}
+
+void stub_cpu_field(struct stub_code *code, enum stub_move move, size_t offset)
+{
+	static const struct {
+		uint8_t prefix, op, reg;
+	} moves[] = {
+	    [STUB_LOAD16] = {0x66, 0x8b, 0},
+	    [STUB_STORE16] = {0x66, 0x89, 0},
+	    [STUB_LOAD64] = {0x48, 0x8b, 0},
+	    [STUB_STORE64] = {0x48, 0x89, 0},
+	    [STUB_LOAD64_RDX] = {0x48, 0x8b, 2},
+	    [STUB_STORE64_RCX] = {0x48, 0x89, 1},
+	};
+
+	stub_byte(code, moves[move].prefix);
+	stub_byte(code, moves[move].op);
+	modrm(code, offset < 0x80 ? 1 : 2, moves[move].reg, RDI);
+	if (offset < 0x80)
+		stub_byte(code, (uint8_t)offset);
+	else
+		dword(code, offset);
+}
+
+static void exit_unless_equal(struct stub_code *code)
+{
+	stub_byte(code, 0x75); /* jne exit */
+	if (code->exits < ARRAY_SIZE(code->exit))
+		code->exit[code->exits++] = (uint8_t)code->len;
+	else
+		code->overflow = true;
+	stub_byte(code, 0);
+}
+
+void stub_test(struct stub_code *code, size_t field, uint8_t mask)
+{
+	BYTES(0xf6, 0x87); /* test byte [rdi + field], mask */
+	dword(code, field);
+	stub_byte(code, mask);
+	exit_unless_equal(code);
+}
+
+#define OF_INSN(field) offsetof(struct insn, field)
+_Static_assert(sizeof(struct insn) < 0x80, "its fields by 8-bit distances");
+
+static void probe_address(struct stub_code *code, const struct insn *i)
+{
+	bool index = i->index != REG_ZERO;
+
+	if (index) {
+		BYTES(0x0f, 0xb6, 0x46, OF_INSN(index)); /* movzx eax, ... */
+		BYTES(0x48, 0x8b, 0x14, 0x07);     /* mov rdx, [rdi+rax] */
+		BYTES(0x8a, 0x4e, OF_INSN(scale)); /* mov cl, ... */
+		BYTES(0x48, 0xd3, 0xe2);           /* shl rdx, cl */
+	}
+	BYTES(0x0f, 0xb6, 0x46, OF_INSN(base)); /* movzx eax, ... */
+	BYTES(0x48, 0x8b, 0x0c, 0x07);          /* mov rcx, [rdi+rax] */
+	BYTES(0x48, 0x03, 0x4e, OF_INSN(disp)); /* add rcx, ... */
+	if (index)
+		BYTES(0x48, 0x01, 0xd1); /* add rcx, rdx */
+}
+
+/* access.h's probe: an entry's place in bytes is va >> 7, cut. */
+_Static_assert(sizeof(struct tlb_entry) == 32, "12 - 5 is 7");
+_Static_assert(offsetof(struct tlb, entry) == 0, "cpu.tlb is the entries");
+
+void stub_probe(struct stub_code *code, const struct insn *i, bool store)
+{
+	size_t tag = store ? offsetof(struct tlb_entry, tag_write)
+			   : offsetof(struct tlb_entry, tag_read);
+
+	probe_address(code, i);
+	if (i->c) {
+		BYTES(0xf6, 0xc1, i->c); /* test cl, alignment */
+		exit_unless_equal(code);
+	}
+	BYTES(0x48, 0x89, 0xc8);       /* mov rax, rcx */
+	BYTES(0x48, 0xc1, 0xe8, 0x07); /* shr rax, 7 */
+	stub_byte(code, 0x25);         /* and eax, ... */
+	dword(code, (TLB_SIZE - 1) * sizeof(struct tlb_entry));
+	BYTES(0x48, 0x03, 0x87); /* add rax, [rdi + tlb] */
+	dword(code, offsetof(struct cpu, tlb));
+	BYTES(0x48, 0x8d, 0x51, (uint8_t)(i->b - 1)); /* lea rdx, [rcx+..] */
+	BYTES(0x48, 0x81, 0xe2);                      /* and rdx, -4096 */
+	dword(code, PAGE_BASE(~0ull));
+	BYTES(0x48, 0x3b, 0x50, (uint8_t)tag); /* cmp rdx, [rax + tag] */
+	exit_unless_equal(code);
+	/* add rcx, [rax + addend] */
+	BYTES(0x48, 0x03, 0x48, offsetof(struct tlb_entry, addend));
+}
+
+void stub_exits(struct stub_code *code, exec_fn other)
+{
+	uint64_t to = (uint64_t)(uintptr_t)other;
+
+	for (unsigned k = 0; k < code->exits; k++) {
+		unsigned distance = code->len - code->exit[k] - 1;
+
+		code->bytes[code->exit[k]] = (uint8_t)distance;
+		if (distance > 0x7f)
+			code->overflow = true;
+	}
+	BYTES(0x48, 0xb8); /* mov rax, other */
+	dword(code, to);
+	dword(code, to >> 32);
+	BYTES(0xff, 0xe0); /* jmp rax */
+}
+
+void stub_next(struct stub_code *code)
+{
+	_Static_assert(OF_INSN(exec) == 0, "the next one's is a size away");
+
+	BYTES(0x48, 0x8b, 0x46, sizeof(struct insn)); /* mov rax, [rsi+..] */
+	BYTES(0x48, 0x83, 0xc6, sizeof(struct insn)); /* add rsi, ... */
+	BYTES(0xff, 0xe0);                            /* jmp rax */
+}
+
 /* -- the table ----------------------------------------------------------------
  */
 
@@ -180,6 +316,6 @@ int64_t stub_find(struct native *n, const struct stub_code *code)
 		return at;
 	copy_bytes(n->code.write + at, padded.bytes, padded.len);
 	codemem_publish();
-	n->hash[h] = (uint16_t)(at / STUB_SLOT + 1);
+	n->hash[h] = (uint32_t)(at / STUB_SLOT + 1);
 	return (int64_t)(uintptr_t)(n->code.exec + at);
 }

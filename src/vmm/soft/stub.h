@@ -9,6 +9,8 @@ struct stub_code {
 	uint8_t bytes[STUB_MAX];
 	unsigned len;
 	bool overflow;
+	uint8_t exit[4]; /* where jumps to the exit await their distance */
+	unsigned exits;
 };
 
 /* The instruction alone, memory operand (if mem) [RCX], GPR operand RAX. */
@@ -18,6 +20,27 @@ void stub_encode(struct stub_code *code, const struct simd_row *row,
 void stub_byte(struct stub_code *code, uint8_t byte);
 /* Fills up with INT3, to where the next entry shall be. */
 void stub_pad(struct stub_code *code, unsigned to);
+
+/* Moves between a register and a field of struct cpu (RDI). */
+enum stub_move {
+	STUB_LOAD16, /* AX */
+	STUB_STORE16,
+	STUB_LOAD64, /* RAX */
+	STUB_STORE64,
+	STUB_LOAD64_RDX,
+	STUB_STORE64_RCX,
+};
+void stub_cpu_field(struct stub_code *code, enum stub_move move, size_t offset);
+
+/* Exits when a bit of mask is set in the byte field of struct cpu. */
+void stub_test(struct stub_code *code, size_t field, uint8_t mask);
+/* i's memory operand in RCX, as the host has it; exits when the TLB does not
+   lead there, or it is misaligned. */
+void stub_probe(struct stub_code *code, const struct insn *i, bool store);
+/* Where the exits are: on to other, with the registers as they came. */
+void stub_exits(struct stub_code *code, exec_fn other);
+/* Goes on to the instruction after RSI. */
+void stub_next(struct stub_code *code);
 
 /* A VEX instruction of our own, register form, or [RCX + disp8] as rm. */
 struct stub_vex {

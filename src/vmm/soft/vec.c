@@ -15,6 +15,7 @@ void vec_save(struct cpu *c, void *image)
 
 	if (rfbm == 0) {
 		__asm__ volatile("fxsave64 %0" : "=m"(*x));
+		x->xstate_bv = XCR0_X87 | XCR0_SSE;
 		return;
 	}
 	zero_bytes(&x->xstate_bv, XSAVE_HEADER);
@@ -57,8 +58,22 @@ void vec_sanitize_fsw(struct xsave_image *x)
 		x->fsw |= FSW_ES | FSW_B;
 }
 
+/* FXRSTOR takes all of it, and knows no XSTATE_BV. */
+static void fxsave_format(struct xsave_image *x)
+{
+	if (!(x->xstate_bv & XCR0_X87)) {
+		zero_bytes(x, offsetof(struct xsave_image, mxcsr));
+		zero_bytes(x->st, sizeof(x->st));
+		x->fcw = FCW_RESET;
+	}
+	if (!(x->xstate_bv & XCR0_SSE))
+		zero_bytes(x->xmm, sizeof(x->xmm));
+}
+
 void vec_sanitize(struct cpu *c, struct xsave_image *x)
 {
+	if (c->native->rfbm == 0)
+		fxsave_format(x);
 	x->xstate_bv &= c->native->rfbm;
 	x->xcomp_bv = 0;
 	zero_bytes(x->reserved, sizeof(x->reserved));
@@ -66,15 +81,10 @@ void vec_sanitize(struct cpu *c, struct xsave_image *x)
 	vec_sanitize_fsw(x);
 }
 
-static bool has_x87(struct cpu *c, const struct xsave_image *x)
-{
-	return c->native->rfbm == 0 || x->xstate_bv & XCR0_X87;
-}
-
 void vec_enter_slow(struct cpu *c)
 {
 	struct xsave_image *x = (struct xsave_image *)c->xsave;
-	bool x87 = has_x87(c, x);
+	bool x87 = x->xstate_bv & XCR0_X87;
 
 	vec_sanitize(c, x);
 	c->fpu_ip = x87 ? x->fip : 0;
@@ -83,6 +93,7 @@ void vec_enter_slow(struct cpu *c)
 	x->fip = x->fdp = x->fop = 0;
 	vec_restore(c, x);
 	c->vec_live = true;
+	c->vec_blocked &= (uint8_t)~VEC_DEAD;
 	vec_set_mxcsr(c, host_mxcsr());
 	vec_fcw_changed(c);
 }
@@ -97,6 +108,7 @@ void vec_leave_slow(struct cpu *c)
 	x->fdp = c->fpu_dp;
 	x->fop = c->fpu_opcode;
 	c->vec_live = false;
+	c->vec_blocked |= VEC_DEAD;
 	host_default(c);
 }
 
@@ -147,13 +159,12 @@ static bool sse_undefined(const struct cpu *c)
 	return c->cr0 & CR0_EM || !(c->cr4 & CR4_OSFXSR);
 }
 
-static bool avx_undefined(const struct cpu *c, uint64_t components)
+static bool avx_undefined(const struct cpu *c)
 {
+	uint64_t components = XCR0_SSE | XCR0_AVX;
+
 	return !(c->cr4 & CR4_OSXSAVE) || (c->xcr0 & components) != components;
 }
-
-#define XCR0_FOR_AVX    ((uint64_t)(XCR0_SSE | XCR0_AVX))
-#define XCR0_FOR_AVX512 ((uint64_t)(XCR0_SSE | XCR0_AVX | XCR0_AVX512))
 
 /* Blocked for which the exception is #UD, whatever CR0.TS says. */
 static unsigned undefined_now(const struct cpu *c)
@@ -164,10 +175,8 @@ static unsigned undefined_now(const struct cpu *c)
 		blocked |= VEC_MMX;
 	if (sse_undefined(c))
 		blocked |= VEC_SSE;
-	if (avx_undefined(c, XCR0_FOR_AVX))
+	if (avx_undefined(c))
 		blocked |= VEC_AVX;
-	if (avx_undefined(c, XCR0_FOR_AVX512))
-		blocked |= VEC_AVX512;
 	return blocked;
 }
 
@@ -179,7 +188,7 @@ static unsigned unmasked_at_rest(struct cpu *c)
 
 	if ((x->mxcsr & MXCSR_MASKS) != MXCSR_MASKS)
 		blocked |= VEC_XM;
-	if (has_x87(c, x) && (x->fcw & FPU_EXC) != FPU_EXC)
+	if (x->xstate_bv & XCR0_X87 && (x->fcw & FPU_EXC) != FPU_EXC)
 		blocked |= VEC_MF;
 	return blocked;
 }
@@ -191,13 +200,13 @@ void vec_mode_changed(struct cpu *c)
 	if (c->cr0 & CR0_EM)
 		blocked |= VEC_X87;
 	if (c->cr0 & CR0_TS)
-		blocked |= VEC_X87 | VEC_MMX | VEC_SSE | VEC_AVX | VEC_AVX512;
+		blocked |= VEC_X87 | VEC_MMX | VEC_SSE | VEC_AVX;
 	if (c->cr0 & CR0_TS && c->cr0 & CR0_MP)
 		blocked |= VEC_WAIT;
 	if (c->vec_live)
 		blocked |= c->vec_blocked & (VEC_XM | VEC_MF);
 	else
-		blocked |= unmasked_at_rest(c);
+		blocked |= VEC_DEAD | unmasked_at_rest(c);
 	c->vec_blocked = (uint8_t)blocked;
 }
 
@@ -212,7 +221,7 @@ void vec_check(struct cpu *c, const struct insn *i, unsigned need)
 {
 	unsigned blocked = c->vec_blocked & need;
 
-	if (blocked & ~(unsigned)(VEC_XM | VEC_MF))
+	if (blocked & ~(unsigned)(VEC_XM | VEC_MF | VEC_DEAD))
 		vec_fault(c, i, blocked);
 	if (blocked & VEC_MF) {
 		/* With CR0.NE clear a PC would answer with IRQ 13; no

@@ -64,9 +64,9 @@ struct vec_component {
 	bool align64; /* in the compacted format */
 };
 
-#define STUB_SLOT   16u /* stubs begin at a multiple */
-#define STUB_MAX    64u
-#define STUB_MEMORY (512u * 1024)
+#define STUB_SLOT   32u /* stubs begin at a multiple */
+#define STUB_MAX    160u
+#define STUB_MEMORY (2048u * 1024)
 #define STUB_HASH   (2 * STUB_MEMORY / STUB_SLOT)
 
 struct native {
@@ -80,7 +80,7 @@ struct native {
 	struct vec_component component[VEC_COMPONENTS];
 
 	struct codemem code;
-	uint16_t hash[STUB_HASH]; /* its first slot, plus one; 0: none */
+	uint32_t *hash; /* STUB_HASH of: first slot plus one, 0 none */
 };
 
 /* -- vec.c ---------------------------------------------------------------- */
@@ -152,24 +152,16 @@ void vec_sanitize_fsw(struct xsave_image *x);
 
 /* -- native.c ------------------------------------------------------------- */
 
-/*
- * Runs a stub: mem is what its memory operand points to, rax and rdx its
- * general register operands or flags; what it leaves in RAX and RCX.
- */
-struct stub_result {
-	uint64_t rax, rcx;
-};
-
-static inline struct stub_result stub_call(int64_t stub, void *mem,
-					   uint64_t rax, uint64_t rdx)
+/* Calls a stub that returns (masked.c): mem in RCX, what it leaves in RAX. */
+static inline uint64_t stub_call(int64_t stub, void *mem)
 {
-	struct stub_result result = {rax, (uint64_t)(uintptr_t)mem};
+	uint64_t rax;
 
 	__asm__ volatile("call *%[stub]"
-			 : "+a"(result.rax), "+c"(result.rcx)
-			 : [stub] "rm"(stub), "d"(rdx)
+			 : "=a"(rax), "+c"(mem)
+			 : [stub] "rm"(stub)
 			 : "cc", "memory");
-	return result;
+	return rax;
 }
 
 /* A store of len bytes from native->buffer, whose pages are checked. */

@@ -377,6 +377,32 @@ static void test_host_registers(void **state)
 	assert_int_equal(image(fake)->fcw, 0x0040);
 }
 
+/* A host without XSAVE; what was not saved is in its initial state. */
+static void test_without_xsave(void **state)
+{
+	static const float one[4] = {1, 1, 1, 1}, two[4] = {2, 2, 2, 2};
+	struct fake *fake = *state;
+
+	fake->c.native->rfbm = 0;
+	image(fake)->fcw = 0x1234;
+	memset(image(fake)->st, 0xaa, sizeof(image(fake)->st));
+	memcpy(image(fake)->xmm[0], one, sizeof(one));
+	memcpy(image(fake)->xmm[1], one, sizeof(one));
+	image(fake)->xstate_bv = XCR0_SSE;
+	vec_mode_changed(&fake->c);
+	run(fake, ADDPS);
+	assert_int_equal(fake->vector, NO_FAULT);
+	assert_memory_equal(image(fake)->xmm[0], two, sizeof(two));
+	assert_int_equal(image(fake)->fcw, FCW_RESET);
+	assert_int_equal(image(fake)->st[3][3], 0);
+	assert_int_equal(image(fake)->xstate_bv, XCR0_X87 | XCR0_SSE);
+	run(fake, XSAVE);
+	assert_int_equal(fake->vector, X86_UD);
+	run(fake, FLD1);
+	assert_int_equal(fake->vector, NO_FAULT);
+	assert_int_equal(image(fake)->ftw, 0x80);
+}
+
 /* -- stubs
  * -------------------------------------------------------------------------- */
 
@@ -394,7 +420,8 @@ static void test_stubs(void **state)
 
 	assert_int_equal(first.imm, again.imm);
 	/* Each its own bytes, until there is no room. */
-	for (unsigned n = 0; n < 0x10000 && !error; n++) {
+	for (unsigned n = 0; n < 0x20000 && !error; n++) {
+		pshufd.pp = n & 0x10000 ? 0xf3 : 0x66;
 		pshufd.imm8 = (uint8_t)n;
 		pshufd.reg = n >> 8 & 15;
 		pshufd.rm = n >> 12 & 15;
@@ -420,6 +447,7 @@ int main(void)
 	    TEST(test_fxsave_32bit),
 	    TEST(test_hostile_image),
 	    TEST(test_host_registers),
+	    TEST(test_without_xsave),
 	    TEST(test_stubs),
 	};
 #undef TEST

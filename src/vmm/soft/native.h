@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Instructions that run on the host from stubs. A stub's body is the
+ * instruction encoded again from its decoded form, for 64-bit mode: the same
+ * opcode and vector registers, the memory operand [RCX], the general register
+ * operand RAX, which it loads from struct cpu or stores there; flags
+ * likewise, in AX, as LAHF;SETO leave them. Then it goes on to the next
+ * instruction. The body is called as stub_fn is, in C's registers: RDI, RSI,
+ * RCX.
+ *
+ * Before the body, its head does what it takes to run it: sees that nothing
+ * is in the way (vec_blocked), finds the memory operand by the instruction's
+ * base, index and displacement, and looks it up in the TLB. Where that does
+ * not lead to the end it leaves for a function that does it all with care.
+ * So the stub is the instruction's exec, and its bytes say all that there is
+ * to know of it, and are its key.
+ *
+ * In a bound insn: imm the stub's body, a the general register, b the bytes
+ * of the memory operand, c its alignment less one, ext what it needs (enum
+ * vec_block), lsize 1 when MXCSR.MM does not lift the alignment. x87: the low
+ * 11 bits of the opcode (FOP) are in a and c.
+ */
+#ifndef SOFT_NATIVE_H
+#define SOFT_NATIVE_H
+
+#include "vmm/soft/vec.h"
+
+typedef const struct insn *(*stub_fn)(struct cpu *c, const struct insn *i,
+				      uint64_t unused, void *mem);
+
+const struct insn *exec_stub_carefully(struct cpu *c, const struct insn *i);
+const struct insn *exec_load_carefully(struct cpu *c, const struct insn *i);
+const struct insn *exec_store_carefully(struct cpu *c, const struct insn *i);
+const struct insn *exec_x87(struct cpu *c, const struct insn *i);
+const struct insn *exec_x87_load(struct cpu *c, const struct insn *i);
+const struct insn *exec_x87_store(struct cpu *c, const struct insn *i);
+
+#endif
