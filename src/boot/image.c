@@ -139,6 +139,13 @@ static void measure(struct image *image, const Elf64_Ehdr *ehdr)
 		    MAX(image->elf_size, ehdr->e_shoff + sections);
 }
 
+/* A program for an operating system: it would run, and do nothing good. */
+static bool is_program(const Elf64_Ehdr *ehdr, const Elf64_Phdr *phdr)
+{
+	return ehdr->e_ident[EI_OSABI] == ELFOSABI_GNU ||
+	       phdr->p_type == PT_INTERP || phdr->p_type == PT_TLS;
+}
+
 /* Linux's e_entry is physical; other linkers' is virtual. */
 static int find_entry(struct image *image, uint64_t e_entry, struct err *err)
 {
@@ -167,6 +174,9 @@ static int read_headers(struct image *image, const Elf64_Ehdr *ehdr,
 	for (unsigned int i = 0; error == 0 && i < ehdr->e_phnum; i++) {
 		memcpy(&phdr, image->head + ehdr->e_phoff + i * sizeof(phdr),
 		       sizeof(phdr));
+		if (is_program(ehdr, &phdr))
+			return bad(image, err,
+				   "not a kernel but a program (ELF)");
 		if (phdr.p_type == PT_LOAD)
 			error = add_segment(image, &phdr, err);
 	}
