@@ -57,7 +57,7 @@ static void put_legacy(struct choice *ch)
 		put(ch, 0x3a);
 }
 
-/* Memory operands are [RBX + disp32], gathers' [RBX + xmm * scale + disp32]. */
+/* [RBX + disp32], [RBX + RSI * scale + disp32], and gathers'. */
 static void put_operand(struct choice *ch)
 {
 	unsigned reg = (ch->d.modrm >> 3 & 7) << 3;
@@ -70,6 +70,9 @@ static void put_operand(struct choice *ch)
 		put(ch, 0x80 | reg | 4);
 		put(ch,
 		    (unsigned)ch->i.scale << 6 | (ch->d.index & 7u) << 3 | 3);
+	} else if (ch->i.index != REG_ZERO) {
+		put(ch, 0x80 | reg | 4);
+		put(ch, (unsigned)ch->i.scale << 6 | 6 << 3 | 3);
 	} else {
 		put(ch, 0x80 | reg | 3);
 	}
@@ -136,7 +139,8 @@ static void choose_registers(struct bench *b, struct choice *ch)
 /* Where operands may lie: across each of fake_cpu.h's pages. */
 static void choose_address(struct bench *b, struct choice *ch)
 {
-	static const unsigned near_end[] = {1 * PAGE, 2 * PAGE, 3 * PAGE};
+	static const unsigned near_end[] = {1 * PAGE, 2 * PAGE, 3 * PAGE,
+					    4 * PAGE};
 	uint64_t base = (uint64_t)(uintptr_t)b->fake->page[0];
 	unsigned size = simd_mem_bytes(ch->row, &ch->d), at;
 	unsigned alignment = size ? size : 64;
@@ -145,7 +149,7 @@ static void choose_address(struct bench *b, struct choice *ch)
 		size = b->operand_bytes ? b->operand_bytes : 32;
 	switch (bench_pick(b, 8)) {
 	case 0:
-		at = near_end[bench_pick(b, 3)] - bench_pick(b, size + 2);
+		at = near_end[bench_pick(b, 4)] - bench_pick(b, size + 2);
 		break;
 	case 1:
 		at = PAGE + bench_pick(b, PAGE - MAX(size, 64u));
@@ -163,9 +167,11 @@ static void choose_address(struct bench *b, struct choice *ch)
 		at = 0;
 	ch->va = base + at;
 	ch->i.base = REG_RBX;
-	ch->i.index = REG_ZERO;
+	ch->i.index = bench_pick(b, 2) ? REG_ZERO : REG_RSI;
 	ch->i.disp = (int64_t)bench_pick(b, 0x10000) - 0x8000;
-	ch->i.scale = simd_vsib(ch->row) ? (uint8_t)bench_pick(b, 4) : 0;
+	ch->i.scale = (uint8_t)bench_pick(b, 4);
+	if (bench_pick(b, 8) == 0)
+		ch->i.flags |= INSN_EA_SLOW; /* fake_cpu.c: no difference */
 	ch->i.flags |= INSN_MEM;
 }
 
@@ -206,6 +212,16 @@ static void indices_in_reach(struct bench *b, struct choice *ch,
 	}
 }
 
+void bench_place(struct bench *b, struct choice *ch, uint64_t va)
+{
+	uint64_t *gpr = b->r.gpr;
+
+	ch->va = va;
+	gpr[3] = va - (uint64_t)ch->i.disp;
+	if (ch->i.index == REG_RSI && !simd_vsib(ch->row))
+		gpr[3] -= gpr[6] << ch->i.scale;
+}
+
 static void prepare(struct bench *b, struct choice *ch)
 {
 	struct reference *r = &b->r;
@@ -218,7 +234,10 @@ static void prepare(struct bench *b, struct choice *ch)
 	for (unsigned k = 0; k < 16; k++)
 		r->gpr[k] = random_gpr(&b->rng);
 	if (ch->mem)
-		r->gpr[3] = ch->va - (uint64_t)ch->i.disp;
+		/* Often small, so that a wrong address is a good one, too. */
+		if (bench_pick(b, 2))
+			r->gpr[6] &= 0x1f;
+	bench_place(b, ch, ch->va);
 	if (ch->row->exec == exec_maskmov) {
 		choose_address(b, ch);
 		ch->i.flags &= (uint8_t)~INSN_MEM;
@@ -419,6 +438,7 @@ static void run_one(struct bench *b, struct choice *ch)
 	memcpy(host, fake->page[0], sizeof(host));
 	memcpy(fake->page[0], before, sizeof(before));
 	fake->leave_at_store = bench_pick(b, 2);
+	fake->live = bench_pick(b, 2);
 	error = native_bind(&fake->c, ch->row, &ch->d, &ch->i);
 	if (error == -ENOSPC) {
 		native_flush(&fake->c);

@@ -45,6 +45,9 @@ int bench_teardown(void **state);
 
 uint32_t bench_pick(struct bench *b, uint32_t bound);
 
+/* Sets the registers so that ch's memory operand is at va. */
+void bench_place(struct bench *b, struct choice *ch, uint64_t va);
+
 /*
  * Runs and compares tries of a row's form, fails the test on a difference;
  * returns without any when there is no such form, or not on this host.

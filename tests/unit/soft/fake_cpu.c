@@ -49,7 +49,7 @@ uint64_t mmu_translate(struct cpu *c, const struct insn *i, uint64_t va,
 	uint64_t n = (PAGE_BASE(va) - first) / PAGE;
 	bool write = access == ACCESS_WRITE;
 
-	if (va < first || n >= FAKE_PAGES || n == 2)
+	if (va < first || n >= FAKE_PAGES || n == 2 || n == 4)
 		soft_raise(c, i, X86_PF, write ? PF_WRITE : 0, va);
 	if (n == 3 && write)
 		soft_raise(c, i, X86_PF, PF_WRITE | PF_PRESENT, va);
@@ -174,6 +174,7 @@ struct fake *fake_create(void)
 		fake->page[n] = pages + n * PAGE;
 	mprotect(fake->page[2], PAGE, PROT_NONE);
 	mprotect(fake->page[3], PAGE, PROT_READ);
+	mprotect(fake->page[4], PAGE, PROT_NONE);
 	c->tlb = malloc(sizeof(*c->tlb));
 	for (unsigned k = 0; k < TLB_SIZE; k++)
 		c->tlb->entry[k] =
@@ -217,6 +218,8 @@ void fake_run(struct fake *fake, struct insn *i)
 
 	fake->vector = NO_FAULT;
 	fake->left = false;
+	if (fake->live)
+		vec_enter(&fake->c);
 	if (setjmp(fake->c.escape) != ESCAPE_FAULT)
 		run[0].exec(&fake->c, &run[0]);
 	fake->c.bounce_len = 0;

@@ -157,8 +157,7 @@ static void adapt_xrstors(struct bench *b, struct choice *ch)
 	adapt_xrstor(b, ch);
 	if (!area) {
 		/* The read-only page is no compacted area: back to page 0. */
-		ch->va = (uint64_t)(uintptr_t)b->fake->page[0];
-		b->r.gpr[3] = ch->va - (uint64_t)ch->i.disp;
+		bench_place(b, ch, (uint64_t)(uintptr_t)b->fake->page[0]);
 		area = b->fake->page[0];
 	}
 	make_area(b, area, true);
