@@ -29,23 +29,29 @@ const struct insn *exec_fldcw(struct cpu *c, const struct insn *i)
 
 const struct insn *exec_fnstcw(struct cpu *c, const struct insn *i)
 {
+	uint16_t value;
 	uint64_t va;
 
 	vec_need(c, i, i->ext);
 	va = operand_va(c, i, 2, ACCESS_WRITE);
 	vec_enter(c);
-	store16(c, i, va, host_fcw());
+	value = host_fcw();
+	vec_rest(c);
+	store16(c, i, va, value);
 	return next(c, i);
 }
 
 const struct insn *exec_fnstsw(struct cpu *c, const struct insn *i)
 {
+	uint16_t value;
 	uint64_t va;
 
 	vec_need(c, i, i->ext);
 	va = operand_va(c, i, 2, ACCESS_WRITE);
 	vec_enter(c);
-	store16(c, i, va, host_fsw());
+	value = host_fsw();
+	vec_rest(c);
+	store16(c, i, va, value);
 	return next(c, i);
 }
 
@@ -233,7 +239,7 @@ static void env_read(struct cpu *c, const struct insn *i, const uint8_t *from,
 		copy_bytes(env->st, from + bytes, ST_BYTES);
 }
 
-/* The guest may change its memory meanwhile: read once. */
+/* The guest may change its memory meanwhile: read once. Live after it. */
 static void env_fetch(struct cpu *c, const struct insn *i,
 		      struct environment *env, bool with_st)
 {
@@ -242,6 +248,7 @@ static void env_fetch(struct cpu *c, const struct insn *i,
 	uint64_t va = operand_va(c, i, bytes, ACCESS_READ);
 
 	copy_bytes(copy, operand(c, i, va, bytes, ACCESS_READ), bytes);
+	vec_enter(c);
 	env_read(c, i, copy, env, with_st);
 }
 
@@ -250,9 +257,7 @@ const struct insn *exec_fldenv(struct cpu *c, const struct insn *i)
 	struct environment env;
 
 	vec_need(c, i, i->ext);
-	vec_enter(c);
 	env_fetch(c, i, &env, false);
-	vec_enter(c);
 	__asm__ volatile("fldenv %0" : : "m"(env));
 	vec_fcw_changed(c);
 	return next(c, i);
@@ -263,9 +268,7 @@ const struct insn *exec_frstor(struct cpu *c, const struct insn *i)
 	struct environment env;
 
 	vec_need(c, i, i->ext);
-	vec_enter(c);
 	env_fetch(c, i, &env, true);
-	vec_enter(c);
 	__asm__ volatile("frstor %0" : : "m"(env));
 	vec_fcw_changed(c);
 	return next(c, i);
@@ -284,6 +287,7 @@ const struct insn *exec_fnstenv(struct cpu *c, const struct insn *i)
 	__asm__ volatile("fnstenv %0" : "=m"(env));
 	env_write(c, i, to, &env, false);
 	vec_fcw_changed(c);
+	vec_rest(c);
 	operand_end(c, i);
 	return next(c, i);
 }
@@ -302,6 +306,7 @@ const struct insn *exec_fnsave(struct cpu *c, const struct insn *i)
 	env_write(c, i, to, &env, true);
 	forget_last(c);
 	vec_fcw_changed(c);
+	vec_rest(c);
 	operand_end(c, i);
 	return next(c, i);
 }

@@ -100,6 +100,7 @@ const struct insn *exec_maskload(struct cpu *c, const struct insn *i)
 	if (!mem) {
 		uint64_t mask = mask_of(c, i);
 
+		vec_rest(c);
 		for (unsigned k = 0; mask >> k; k++)
 			if (mask >> k & 1)
 				load_element(c, i, (int64_t)k << i->lsize,
@@ -127,6 +128,7 @@ const struct insn *exec_maskstore(struct cpu *c, const struct insn *i)
 	}
 	mask = mask_of(c, i);
 	stub_call(i->imm, buffer);
+	vec_rest(c);
 	check_elements(c, i, mask, i->lsize);
 	for (unsigned k = 0; mask >> k; k++)
 		if (mask >> k & 1)
@@ -144,6 +146,7 @@ const struct insn *exec_maskmov(struct cpu *c, const struct insn *i)
 	vec_need(c, i, i->ext);
 	mask = mask_of(c, i);
 	stub_call(i->imm, buffer);
+	vec_rest(c);
 	check_elements(c, i, mask, 0);
 	for (unsigned k = 0; mask >> k; k++)
 		if (mask >> k & 1)
@@ -185,6 +188,7 @@ const struct insn *exec_gather(struct cpu *c, const struct insn *i)
 	vec_need(c, i, i->ext);
 	vec_enter(c);
 	stub_call(i->imm, g);
+	vec_rest(c);
 	for (unsigned k = 0; k < count; k++)
 		if (g->mask[(k + 1) * size - 1] & 0x80)
 			load_element(c, i, element_index(g, i, k), i->lsize,

@@ -10,13 +10,6 @@ enum memory { MEM_NONE, MEM_LOAD, MEM_STORE };
 
 #define NOINLINE __attribute__((noinline))
 
-/* Into the stub, and beyond. */
-static inline const struct insn *stub_go(struct cpu *c, const struct insn *i,
-					 void *mem)
-{
-	return ((stub_fn)(uintptr_t)i->imm)(c, i, 0, mem);
-}
-
 static const struct insn *come_back(struct cpu *c, const struct insn *i)
 {
 	return NULL;
@@ -31,6 +24,16 @@ static void stub_run(struct cpu *c, const struct insn *i, void *mem)
 	((stub_fn)(uintptr_t)i->imm)(c, alone, 0, mem);
 }
 
+/* Into the stub, and beyond. */
+static inline const struct insn *stub_go(struct cpu *c, const struct insn *i,
+					 void *mem)
+{
+	if (!SOFT_EAGER_LEAVE)
+		return ((stub_fn)(uintptr_t)i->imm)(c, i, 0, mem);
+	stub_run(c, i, mem);
+	return next(c, i);
+}
+
 /* -- memory operands ---------------------------------------------------------
  */
 
@@ -40,6 +43,7 @@ static void misaligned(struct cpu *c, const struct insn *i)
 		vec_enter(c);
 		if (vec_mxcsr(c) & MXCSR_MM)
 			return;
+		vec_rest(c);
 	}
 	raise_gp(c, i, 0);
 }
@@ -70,6 +74,7 @@ void vec_store_buffer(struct cpu *c, const struct insn *i, uint64_t va,
 	const uint8_t *from = c->native->buffer;
 	unsigned at = 0;
 
+	vec_rest(c);
 	for (; len - at >= 8; at += 8)
 		store64(c, i, va + at, *(const uint64_t *)(from + at));
 	if (len & 4) {
@@ -139,6 +144,7 @@ static void stub_run_unmasked(struct cpu *c, const struct insn *i, void *mem)
 	if (mmx) /* a switch from x87 to MMX is not undone */
 		__asm__ volatile("movd %%mm0, %%eax" : : : "eax");
 	host_set_mxcsr(before | flags);
+	vec_rest(c);
 	soft_raise(c, i, c->cr4 & CR4_OSXMMEXCPT ? X86_XM : X86_UD, 0, 0);
 }
 

@@ -220,6 +220,7 @@ _Noreturn void vec_fault(struct cpu *c, const struct insn *i, unsigned blocked)
 void vec_check(struct cpu *c, const struct insn *i, unsigned need)
 {
 	unsigned blocked = c->vec_blocked & need;
+	bool pending;
 
 	if (blocked & ~(unsigned)(VEC_XM | VEC_MF | VEC_DEAD))
 		vec_fault(c, i, blocked);
@@ -227,7 +228,9 @@ void vec_check(struct cpu *c, const struct insn *i, unsigned need)
 		/* With CR0.NE clear a PC would answer with IRQ 13; no
 		   system that runs here in long mode asks for that. */
 		vec_enter(c);
-		if (host_fsw() & FSW_ES)
+		pending = host_fsw() & FSW_ES;
+		vec_rest(c);
+		if (pending)
 			soft_raise(c, i, X86_MF, 0, 0);
 	}
 }
@@ -250,11 +253,14 @@ const struct insn *exec_ldmxcsr(struct cpu *c, const struct insn *i)
 
 const struct insn *exec_stmxcsr(struct cpu *c, const struct insn *i)
 {
+	uint32_t value;
 	uint64_t va;
 
 	vec_need(c, i, i->ext);
 	va = operand_va(c, i, 4, ACCESS_WRITE);
 	vec_enter(c);
-	store32(c, i, va, vec_mxcsr(c));
+	value = vec_mxcsr(c);
+	vec_rest(c);
+	store32(c, i, va, value);
 	return next(c, i);
 }

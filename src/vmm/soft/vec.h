@@ -101,6 +101,16 @@ static inline void vec_need(struct cpu *c, const struct insn *i, unsigned need)
 		vec_check(c, i, need);
 }
 
+/*
+ * Before what may raise or leave the loop while the state is live: a
+ * sanitizer's runtime has its own use for vector registers there.
+ */
+static inline void vec_rest(struct cpu *c)
+{
+	if (SOFT_EAGER_LEAVE)
+		vec_leave(c);
+}
+
 /* Guest MXCSR while live; the setter takes only valid bits. */
 uint32_t vec_mxcsr(struct cpu *c);
 void vec_set_mxcsr(struct cpu *c, uint32_t mxcsr);

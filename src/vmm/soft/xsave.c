@@ -70,6 +70,7 @@ const struct insn *exec_fxsave(struct cpu *c, const struct insn *i)
 	x->mxcsr_mask = c->native->mxcsr_valid;
 	set_last(c, i, x);
 	copy_bytes(to, x, FXSAVE_BYTES(c->code_size));
+	vec_rest(c);
 	operand_end(c, i);
 	return next(c, i);
 }
@@ -86,8 +87,10 @@ const struct insn *exec_fxrstor(struct cpu *c, const struct insn *i)
 	vec_enter(c);
 	__asm__ volatile("fxsave64 %0" : "=m"(*x));
 	copy_bytes(x, from, FXSAVE_BYTES(c->code_size));
-	if (x->mxcsr & ~c->native->mxcsr_valid)
+	if (x->mxcsr & ~c->native->mxcsr_valid) {
+		vec_rest(c);
 		raise_gp(c, i, 0);
+	}
 	take_last(c, i, x);
 	vec_sanitize_fsw(x);
 	__asm__ volatile("fxrstor64 %0" : : "m"(*x));
@@ -181,6 +184,7 @@ const struct insn *exec_xsave(struct cpu *c, const struct insn *i)
 		to->mxcsr_mask = c->native->mxcsr_valid;
 	if (rfbm & XCR0_X87)
 		set_last(c, i, to);
+	vec_rest(c);
 	operand_end(c, i);
 	return next(c, i);
 }
@@ -204,6 +208,7 @@ static const struct insn *save_compact(struct cpu *c, const struct insn *i)
 		to->mxcsr_mask = c->native->mxcsr_valid;
 	if (to->xstate_bv & rfbm & XCR0_X87)
 		set_last(c, i, to);
+	vec_rest(c);
 	operand_end(c, i);
 	return next(c, i);
 }

@@ -218,7 +218,7 @@ void fake_run(struct fake *fake, struct insn *i)
 
 	fake->vector = NO_FAULT;
 	fake->left = false;
-	if (fake->live)
+	if (fake->live && !SOFT_EAGER_LEAVE)
 		vec_enter(&fake->c);
 	if (setjmp(fake->c.escape) != ESCAPE_FAULT)
 		run[0].exec(&fake->c, &run[0]);
