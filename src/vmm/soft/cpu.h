@@ -164,6 +164,7 @@ struct cpu {
 
 	uint8_t intr_shadow; /* after STI, MOV SS: for one instruction */
 	uint8_t nmi_masked;
+	bool mtrap_owed;  /* by an instruction the process completed */
 	bool single_step; /* TF or MTRAP: instructions run alone */
 	bool alone;       /* the one being run does */
 	bool intr_check;  /* vcpu_intr_pending may have changed */

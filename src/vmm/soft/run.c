@@ -100,6 +100,22 @@ _Noreturn void soft_restart_alone(struct cpu *c)
 	longjmp(c->escape, ESCAPE_ALONE);
 }
 
+/* DR6.BS, before the next instruction. */
+static void single_step_trap(struct cpu *c)
+{
+	c->exception.len = 0;
+	c->exception.is_soft = false;
+	set_exception(c, X86_DB, 0, BIT(14));
+}
+
+static _Noreturn void leave_for_mtrap(struct cpu *c)
+{
+	c->mtrap_owed = false;
+	c->vcpu->stats[VM_STAT_MTRAP]++;
+	c->exit->exitcode = VM_EXITCODE_MTRAP;
+	soft_leave(c, NULL, PENDING_NONE);
+}
+
 /* -- the process' answer
  * ------------------------------------------------------------- */
 
@@ -111,6 +127,9 @@ static void skip_instruction(struct cpu *c)
 		 : c->code_size == 4 ? (uint32_t)rip
 				     : (uint16_t)rip;
 	c->retired++;
+	if (c->flags & RFLAGS_TF)
+		single_step_trap(c);
+	c->mtrap_owed = c->cap_mtrap;
 }
 
 static void note_answer(struct cpu *c, const struct vm_exit *exit)
@@ -232,16 +251,10 @@ static bool wants_alone(const struct cpu *c)
 /* After an instruction that ran alone: traps. */
 static void traps(struct cpu *c, bool tf, uint8_t cpl)
 {
-	if (tf && c->cpl == cpl) {
-		c->exception.len = 0;
-		c->exception.is_soft = false;
-		set_exception(c, X86_DB, 0, BIT(14)); /* DR6.BS */
-	}
-	if (c->cap_mtrap) {
-		c->vcpu->stats[VM_STAT_MTRAP]++;
-		c->exit->exitcode = VM_EXITCODE_MTRAP;
-		soft_leave(c, NULL, PENDING_NONE);
-	}
+	if (tf && c->cpl == cpl)
+		single_step_trap(c);
+	if (c->cap_mtrap)
+		leave_for_mtrap(c);
 }
 
 static void run_alone(struct cpu *c)
@@ -322,6 +335,8 @@ int soft_run(struct vmcpu *vcpu, struct vm_exit *exit)
 	c->kick = 1; /* requests may be older than this run */
 	why = (enum escape)setjmp(c->escape);
 	after_escape(c, why);
+	if (why == ESCAPE_NONE && c->mtrap_owed && c->cap_mtrap)
+		leave_for_mtrap(c);
 	while (why != ESCAPE_EXIT && events(c)) {
 		if (unlikely(wants_alone(c)))
 			run_alone(c);
@@ -355,10 +370,12 @@ void soft_complete(struct vmcpu *vcpu, struct vm_exit *exit)
 	c->cap_mtrap = false;
 	enter(c, &unused);
 	why = (enum escape)setjmp(c->escape);
-	if (why == ESCAPE_NONE)
+	if (why == ESCAPE_NONE) {
 		run_alone(c);
-	else
+		c->mtrap_owed = mtrap;
+	} else {
 		after_escape(c, why);
+	}
 	c->pending = PENDING_NONE;
 	vcpu = c->vcpu;
 	leave(c);
@@ -371,4 +388,5 @@ void soft_restart_instruction(struct vmcpu *vcpu)
 
 	c->pending = PENDING_NONE;
 	c->replay_count = 0;
+	c->mtrap_owed = false;
 }

@@ -50,10 +50,13 @@ static inline void string_set_count(struct cpu *c, const struct insn *i,
 	string_set(c, i, REG_RCX, count);
 }
 
-/* Between two steps: does somebody want the vCPU, or a trap a step? */
+/*
+ * Between two steps: does somebody want the vCPU, or a trap a step? Alone, a
+ * step ends the run, so that the log of accesses is of this step only.
+ */
 static inline bool string_must_pause(const struct cpu *c)
 {
-	return c->kick != 0 || c->single_step;
+	return c->kick != 0 || c->single_step || c->alone;
 }
 
 #endif
