@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What a payload and the runner say to each other: ports, memory that is the
+ * runner's, and the calls by which a payload asks for what only a VMM can do.
+ */
+#ifndef GUEST_PORTS_H
+#define GUEST_PORTS_H
+
+#include <stdint.h>
+
+#define PORT_LINE 0x500 /* OUT 4: address of a line to print */
+#define PORT_EXIT 0x504 /* OUT 4: 0, or the number of a failure */
+#define PORT_CALL 0x508 /* OUT 4: address of a struct host_call */
+#define PORT_TEST 0x510 /* 16 bytes that read back what was written */
+
+#define LINE_MAX_BYTES 256
+
+/* 64 KiB that is neither RAM nor the room's: the runner's memory. */
+#define MMIO_BASE 0xd0000000u
+#define MMIO_SIZE 0x10000u
+
+#define LOAD_ADDRESS 0x100000u
+#define MEMORY_SIZE  (64u << 20)
+
+enum host_fn {
+	HOST_EXPECT,     /* a[]: see exits_host.c */
+	HOST_MET,        /* result: expectations not met or still waiting */
+	HOST_NMI,        /* a[0]: vCPU */
+	HOST_CAPABILITY, /* a[0]: enum vm_cap_type, a[1]: value */
+	HOST_WRITE,      /* a[0]: gpa, a[1]: bytes of a[2] written there */
+	HOST_IOAPIC,     /* a[0]: pin, a[1]: level */
+	HOST_ISA,        /* a[0]: irq, a[1]: level */
+	HOST_MSI,        /* a[0]: address, a[1]: data */
+	HOST_LAPIC,      /* a[0]: vCPU, a[1]: vector */
+	HOST_EXCEPTION,  /* a[0]: vector, a[1]: error code or -1 */
+	HOST_ANSWER,     /* a[0]: RDMSR's next answers */
+	HOST_CHECK_BUSY, /* what a frozen or running vCPU refuses */
+};
+
+struct host_call {
+	uint64_t fn;
+	uint64_t a[7];
+	int64_t result; /* of the door: 0, or -errno */
+};
+
+#endif

@@ -1,0 +1,438 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * runner PAYLOAD [--cpus N] [--features LIST] [--triple]
+ *
+ * A VMM of its own on vmmapi.h alone: loads a flat payload at 1 MiB, enters
+ * it in 64-bit mode, answers its ports and memory, prints its lines as TAP.
+ */
+#include "runner.h"
+
+#include <errno.h>
+#include <ftw.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define TABLES 0x10000u /* page tables and GDT on entry */
+
+/* -- TAP ------------------------------------------------------------------ */
+
+static void print_line(struct machine *m, const char *text)
+{
+	bool ok = strncmp(text, "ok", 2) == 0;
+
+	if (!ok && strncmp(text, "not ok", 6) != 0) {
+		printf("%s\n", text);
+		return;
+	}
+	m->checks++;
+	m->failures += !ok;
+	printf("%s %u%s\n", ok ? "ok" : "not ok", m->checks,
+	       text + (ok ? 2 : 6));
+}
+
+void tap_line(struct machine *m, const char *text)
+{
+	pthread_mutex_lock(&m->lock);
+	print_line(m, text);
+	fflush(stdout);
+	pthread_mutex_unlock(&m->lock);
+}
+
+void tap_check(struct machine *m, bool ok, const char *format, ...)
+{
+	char name[LINE_MAX_BYTES], line[LINE_MAX_BYTES + 16];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(name, sizeof(name), format, args);
+	va_end(args);
+	snprintf(line, sizeof(line), "%s - %s", ok ? "ok" : "not ok", name);
+	tap_line(m, line);
+}
+
+static _Noreturn void bail_out(const char *what)
+{
+	printf("Bail out! %s: %s\n", what, vm_error_text());
+	exit(1);
+}
+
+/* -- the payload's calls --------------------------------------------------- */
+
+static int64_t result_of(int r)
+{
+	return r == 0 ? 0 : -errno;
+}
+
+static int64_t host_write(struct machine *m, uint64_t gpa, uint64_t value,
+			  uint64_t bytes)
+{
+	void *p;
+
+	if (bytes > 8)
+		return -EINVAL;
+	p = vm_mem_write_begin(m->ctx, gpa, bytes);
+	if (p == NULL)
+		return -errno;
+	memcpy(p, &value, bytes);
+	vm_mem_write_end(m->ctx, gpa, bytes);
+	return 0;
+}
+
+static int64_t line_level(struct machine *m, bool isa, uint64_t irq, bool level)
+{
+	int n = (int)irq;
+
+	if (isa)
+		return result_of(level ? vm_isa_assert_irq(m->ctx, n, n)
+				       : vm_isa_deassert_irq(m->ctx, n, n));
+	return result_of(level ? vm_ioapic_assert_irq(m->ctx, n)
+			       : vm_ioapic_deassert_irq(m->ctx, n));
+}
+
+static int64_t call_serve(struct machine *m, struct vcpu *vcpu,
+			  const struct host_call *call)
+{
+	const uint64_t *a = call->a;
+
+	switch (call->fn) {
+	case HOST_EXPECT:
+		expectation_add(m, call);
+		return 0;
+	case HOST_MET:
+		return expectations_left(m);
+	case HOST_NMI:
+		return a[0] < m->cpus ? result_of(vm_inject_nmi(m->vcpu[a[0]]))
+				      : -EINVAL;
+	case HOST_CAPABILITY:
+		return result_of(
+		    vm_set_capability(vcpu, (enum vm_cap_type)a[0], (int)a[1]));
+	case HOST_WRITE:
+		return host_write(m, a[0], a[1], a[2]);
+	case HOST_IOAPIC:
+		return line_level(m, false, a[0], a[1] != 0);
+	case HOST_ISA:
+		return line_level(m, true, a[0], a[1] != 0);
+	case HOST_MSI:
+		return result_of(vm_lapic_msi(m->ctx, a[0], a[1]));
+	case HOST_LAPIC:
+		return a[0] < m->cpus
+			   ? result_of(vm_lapic_irq(m->vcpu[a[0]], (int)a[1]))
+			   : -EINVAL;
+	case HOST_EXCEPTION:
+		return result_of(vm_inject_exception(
+		    vcpu, (int)a[0], a[1] != ~0ull, (uint32_t)a[1], 0));
+	case HOST_ANSWER:
+		m->msr_answer = a[0];
+		return 0;
+	case HOST_CHECK_BUSY:
+		return check_busy(m, vcpu);
+	default:
+		return -ENOSYS;
+	}
+}
+
+static void call_made(struct machine *m, struct vcpu *vcpu, uint32_t gpa)
+{
+	struct host_call *at = vm_map_gpa(m->ctx, gpa, sizeof(*at));
+	struct host_call call;
+
+	if (at == NULL)
+		bail_out("a call from outside memory");
+	call = *at;
+	call.result = call_serve(m, vcpu, &call);
+	at->result = call.result;
+	vm_mem_dirty(m->ctx, gpa, sizeof(*at));
+}
+
+static void line_made(struct machine *m, uint32_t gpa)
+{
+	char text[LINE_MAX_BYTES];
+	const char *at = vm_map_gpa(m->ctx, gpa, sizeof(text));
+
+	if (at == NULL)
+		bail_out("a line from outside memory");
+	memcpy(text, at, sizeof(text) - 1);
+	text[sizeof(text) - 1] = '\0';
+	tap_line(m, text);
+}
+
+/* -- exits ------------------------------------------------------------------
+ */
+
+static void stop(struct machine *m, uint32_t code)
+{
+	if (code != 0)
+		tap_check(m, false, "the payload ended with %u", code);
+	vm_suspend(m->ctx, VM_SUSPEND_POWEROFF);
+}
+
+static void port_access(struct machine *m, struct vm_inout *io)
+{
+	unsigned at = io->port - PORT_TEST;
+
+	if (at >= sizeof(m->port) || at + io->bytes > sizeof(m->port)) {
+		if (io->in)
+			io->eax = ~0u;
+		return;
+	}
+	pthread_mutex_lock(&m->lock);
+	if (io->in) {
+		io->eax = 0;
+		memcpy(&io->eax, m->port + at, io->bytes);
+	} else {
+		memcpy(m->port + at, &io->eax, io->bytes);
+	}
+	pthread_mutex_unlock(&m->lock);
+}
+
+static void on_inout(struct machine *m, struct vcpu *vcpu, struct vm_exit *exit)
+{
+	struct vm_inout *io = &exit->u.inout;
+
+	if (!io->in && io->port == PORT_LINE)
+		line_made(m, io->eax);
+	else if (!io->in && io->port == PORT_EXIT)
+		stop(m, io->eax);
+	else if (!io->in && io->port == PORT_CALL)
+		call_made(m, vcpu, io->eax);
+	else
+		port_access(m, io);
+}
+
+static void on_memory(struct machine *m, struct vm_inst_emul *e)
+{
+	uint64_t at = e->gpa - MMIO_BASE;
+
+	if (at >= MMIO_SIZE || e->bytes > MMIO_SIZE - at) {
+		if (!e->write)
+			e->data = ~0ull;
+		return;
+	}
+	pthread_mutex_lock(&m->lock);
+	if (e->write)
+		memcpy(m->mmio + at, &e->data, e->bytes);
+	else
+		memcpy(&e->data, m->mmio + at, e->bytes);
+	pthread_mutex_unlock(&m->lock);
+}
+
+/* false: this vCPU is done. */
+static bool on_exit_code(struct machine *m, struct vcpu *vcpu,
+			 struct vm_exit *exit)
+{
+	switch (exit->exitcode) {
+	case VM_EXITCODE_INOUT:
+	case VM_EXITCODE_INOUT_STR:
+		on_inout(m, vcpu, exit);
+		return true;
+	case VM_EXITCODE_INST_EMUL:
+		on_memory(m, &exit->u.inst_emul);
+		return true;
+	case VM_EXITCODE_RDMSR:
+		exit->u.msr.wval = m->msr_answer;
+		return true;
+	case VM_EXITCODE_WRMSR:
+	case VM_EXITCODE_HLT:
+	case VM_EXITCODE_PAUSE:
+	case VM_EXITCODE_MTRAP:
+	case VM_EXITCODE_BOGUS:
+	case VM_EXITCODE_REQIDLE:
+		return true;
+	case VM_EXITCODE_DEBUG:
+		m->debug_exits[vcpu_id(vcpu)]++;
+		return true;
+	case VM_EXITCODE_SUSPENDED:
+		if (exit->u.suspended.how != VM_SUSPEND_POWEROFF &&
+		    vcpu_id(vcpu) == 0)
+			tap_check(m,
+				  m->wants_triple && exit->u.suspended.how ==
+							 VM_SUSPEND_TRIPLEFAULT,
+				  "the VM stopped: %d (4: triple fault)",
+				  exit->u.suspended.how);
+		return false;
+	default:
+		tap_check(m, false, "exit %d has no handler", exit->exitcode);
+		vm_suspend(m->ctx, VM_SUSPEND_POWEROFF);
+		return true;
+	}
+}
+
+struct cpu_thread {
+	struct machine *m;
+	struct vcpu *vcpu;
+	pthread_t thread;
+};
+
+static void *cpu_loop(void *arg)
+{
+	struct cpu_thread *t = arg;
+	struct vm_exit exit = {.exitcode = VM_EXITCODE_BOGUS};
+	struct vm_run run = {.vm_exit = &exit};
+
+	do {
+		if (vm_run(t->vcpu, &run) != 0)
+			bail_out("vm_run");
+		exit_judge(t->m, t->vcpu, &exit);
+	} while (on_exit_code(t->m, t->vcpu, &exit));
+	return NULL;
+}
+
+/* -- setting up -------------------------------------------------------------
+ */
+
+static void load(struct machine *m, const char *path)
+{
+	FILE *f = fopen(path, "rb");
+	uint8_t *to = vm_map_gpa(m->ctx, LOAD_ADDRESS, 1u << 20);
+	size_t n;
+
+	if (f == NULL || to == NULL)
+		bail_out(path);
+	n = fread(to, 1, 1u << 20, f);
+	if (n == 0 || ferror(f))
+		bail_out(path);
+	fclose(f);
+}
+
+/* Identity for 4 GiB, and a GDT with 64-bit code at 8. */
+static void make_tables(struct machine *m)
+{
+	uint64_t *t = vm_map_gpa(m->ctx, TABLES, 7 * 4096);
+
+	if (t == NULL)
+		bail_out("no memory for page tables");
+	t[0] = (TABLES + 4096) | 3;
+	for (uint64_t n = 0; n < 4; n++) {
+		t[512 + n] = (TABLES + (2 + n) * 4096) | 3;
+		for (uint64_t k = 0; k < 512; k++)
+			t[(2 + n) * 512 + k] = (n * 512 + k) << 21 | 0x83;
+	}
+	t[6 * 512 + 1] = 0x00af9b000000ffff;
+	t[6 * 512 + 2] = 0x00cf93000000ffff;
+}
+
+static void set_registers(struct vcpu *vcpu)
+{
+	static const struct {
+		int reg;
+		uint64_t value;
+	} table[] = {
+	    {VM_REG_GUEST_EFER, 0xd01}, /* SCE LME LMA NXE */
+	    {VM_REG_GUEST_CR4, 0x20},   /* PAE */
+	    {VM_REG_GUEST_CR3, TABLES},
+	    {VM_REG_GUEST_CR0, 0x80010033}, /* PG WP NE ET MP PE */
+	    {VM_REG_GUEST_CS, 8},
+	    {VM_REG_GUEST_SS, 16},
+	    {VM_REG_GUEST_DS, 16},
+	    {VM_REG_GUEST_ES, 16},
+	    {VM_REG_GUEST_RFLAGS, 2},
+	    {VM_REG_GUEST_RIP, LOAD_ADDRESS},
+	};
+	static const struct {
+		int reg;
+		uint64_t base;
+		uint32_t limit, access;
+	} desc[] = {
+	    {VM_REG_GUEST_CS, 0, 0xffffffff, 0xa09b},
+	    {VM_REG_GUEST_SS, 0, 0xffffffff, 0xc093},
+	    {VM_REG_GUEST_DS, 0, 0xffffffff, 0xc093},
+	    {VM_REG_GUEST_ES, 0, 0xffffffff, 0xc093},
+	    {VM_REG_GUEST_GDTR, TABLES + 6 * 4096, 23, 0},
+	};
+	int regnum[sizeof(table) / sizeof(table[0])];
+	uint64_t value[sizeof(table) / sizeof(table[0])];
+
+	for (unsigned n = 0; n < sizeof(table) / sizeof(table[0]); n++) {
+		regnum[n] = table[n].reg;
+		value[n] = table[n].value;
+	}
+	for (unsigned n = 0; n < sizeof(desc) / sizeof(desc[0]); n++)
+		if (vm_set_desc(vcpu, desc[n].reg, desc[n].base, desc[n].limit,
+				desc[n].access) != 0)
+			bail_out("vm_set_desc");
+	if (vm_set_register_set(vcpu, sizeof(table) / sizeof(table[0]), regnum,
+				value) != 0)
+		bail_out("vm_set_register_set");
+}
+
+static void make_vm(struct machine *m, const char *features)
+{
+	strcpy(m->rundir, "/tmp/guesttest.XXXXXX");
+	if (mkdtemp(m->rundir) == NULL ||
+	    vm_set_option("rundir", m->rundir) != 0 ||
+	    vm_set_option("engine", "soft") != 0 ||
+	    (features != NULL && vm_set_option("cpu.features", features) != 0))
+		bail_out("options");
+	if (vm_create("t") != 0 || (m->ctx = vm_open("t")) == NULL)
+		bail_out("vm_create");
+	if (vm_setup_memory(m->ctx, MEMORY_SIZE, VM_MMAP_ALL) != 0 ||
+	    vm_set_topology(m->ctx, 1, (uint16_t)m->cpus, 1, 0) != 0)
+		bail_out("memory");
+	for (unsigned n = 0; n < m->cpus; n++) {
+		m->vcpu[n] = vm_vcpu_open(m->ctx, (int)n);
+		if (m->vcpu[n] == NULL || vcpu_reset(m->vcpu[n]) != 0 ||
+		    vm_activate_cpu(m->vcpu[n]) != 0)
+			bail_out("vCPU");
+	}
+	m->port[12] = (uint8_t)m->cpus;
+}
+
+static int remove_one(const char *path, const struct stat *st, int type,
+		      struct FTW *ftw)
+{
+	return remove(path);
+}
+
+static void take_down(struct machine *m)
+{
+	for (unsigned n = 0; n < m->cpus; n++)
+		vm_vcpu_close(m->vcpu[n]);
+	vm_destroy(m->ctx);
+	nftw(m->rundir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+	expectations_free(m->expect);
+}
+
+static void run(struct machine *m)
+{
+	struct cpu_thread t[VM_MAXCPU];
+
+	for (unsigned n = 0; n < m->cpus; n++) {
+		t[n] = (struct cpu_thread){.m = m, .vcpu = m->vcpu[n]};
+		if (pthread_create(&t[n].thread, NULL, cpu_loop, &t[n]) != 0)
+			bail_out("pthread_create");
+	}
+	for (unsigned n = 0; n < m->cpus; n++)
+		pthread_join(t[n].thread, NULL);
+}
+
+int main(int argc, char **argv)
+{
+	struct machine m = {.cpus = 1, .lock = PTHREAD_MUTEX_INITIALIZER};
+	const char *features = NULL;
+	unsigned checks, failures;
+
+	for (int n = 2; n < argc; n++) {
+		if (strcmp(argv[n], "--triple") == 0)
+			m.wants_triple = true;
+		else if (strcmp(argv[n], "--cpus") == 0 && n + 1 < argc)
+			m.cpus = (unsigned)atoi(argv[++n]);
+		else if (strcmp(argv[n], "--features") == 0 && n + 1 < argc)
+			features = argv[++n];
+	}
+	if (argc < 2 || m.cpus < 1 || m.cpus > VM_MAXCPU)
+		bail_out("runner PAYLOAD [--cpus N] [--features LIST]");
+	m.expect = expectations_new();
+	make_vm(&m, features);
+	load(&m, argv[1]);
+	make_tables(&m);
+	set_registers(m.vcpu[0]);
+	run(&m);
+	checks = m.checks;
+	failures = m.failures;
+	take_down(&m);
+	printf("1..%u\n", checks);
+	return checks == 0 || failures != 0;
+}

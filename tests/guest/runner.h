@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The test VMM: one VM, one payload, TAP on standard output. */
+#ifndef GUEST_RUNNER_H
+#define GUEST_RUNNER_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <vmmapi.h>
+
+#include "lib/ports.h"
+
+struct expectations;
+
+struct machine {
+	char rundir[64];
+	struct vmctx *ctx;
+	struct vcpu *vcpu[VM_MAXCPU];
+	unsigned cpus;
+	uint8_t mmio[MMIO_SIZE];
+	uint8_t port[16];
+	uint64_t msr_answer;
+	_Atomic unsigned debug_exits[VM_MAXCPU];
+	struct expectations *expect; /* what exits must look like, or NULL */
+
+	pthread_mutex_t lock; /* all above while vCPUs run, and below */
+	unsigned checks, failures;
+	bool over;
+	bool wants_triple; /* the payload ends by a triple fault */
+};
+
+/* One line of TAP; numbers it. */
+void tap_line(struct machine *m, const char *text);
+void tap_check(struct machine *m, bool ok, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* exits_host.c: judges an exit before it is handled. */
+struct expectations *expectations_new(void);
+void expectations_free(struct expectations *e);
+void expectation_add(struct machine *m, const struct host_call *call);
+int64_t expectations_left(struct machine *m);
+void exit_judge(struct machine *m, struct vcpu *vcpu,
+		const struct vm_exit *exit);
+int64_t check_busy(struct machine *m, struct vcpu *vcpu);
+
+#endif
