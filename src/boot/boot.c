@@ -40,7 +40,9 @@ struct loader {
 	uint64_t limit;          /* the kernel must end here */
 
 	bool want_kaslr;
+	uint64_t initrd_written;
 	struct boot_progress progress;
+	const uint64_t *progress_out; /* what bytes_out counts */
 	char action[32];
 	uint64_t started;
 };
@@ -72,6 +74,9 @@ static void progress_begin(struct loader *loader, const char *file,
 			   const char *action, uint64_t total)
 {
 	loader->started = now_ns();
+	loader->progress_out = file == loader->initrd.path
+				   ? &loader->initrd_written
+				   : &loader->image.written;
 	loader->progress = (struct boot_progress){
 	    .file = file,
 	    .action = action,
@@ -84,7 +89,7 @@ static void progress_report(struct loader *loader, uint64_t bytes_in, bool done)
 	struct boot_progress *progress = &loader->progress;
 
 	progress->bytes_in = bytes_in;
-	progress->bytes_out = loader->image.written;
+	progress->bytes_out = *loader->progress_out;
 	progress->ns = now_ns() - loader->started;
 	progress->done = done;
 	if (loader->request->progress != NULL)
@@ -375,11 +380,29 @@ static int check_cmdline(const struct loader *loader, struct err *err)
 		       length, (unsigned long long)max);
 }
 
+static int read_initrd_pieces(struct loader *loader, uint8_t *to,
+			      struct err *err)
+{
+	uint64_t size = loader->initrd.size;
+	uint64_t *done = &loader->initrd_written;
+	int error = 0;
+
+	while (error == 0 && *done < size) {
+		uint64_t part = MIN(CHUNK_SIZE, size - *done);
+
+		error = boot_file_read(&loader->initrd, *done, to + *done, part,
+				       err);
+		*done += part;
+		progress_report(loader, *done, false);
+	}
+	return error;
+}
+
 static int read_initrd(struct loader *loader, struct err *err)
 {
 	uint64_t size = loader->initrd.size;
 	uint64_t gpa = loader->result.initrd_gpa;
-	void *to;
+	uint8_t *to;
 	int error;
 
 	if (loader->initrd.fd < 0)
@@ -390,7 +413,7 @@ static int read_initrd(struct loader *loader, struct err *err)
 			       "%s: cannot write it to the guest's memory",
 			       loader->initrd.path);
 	progress_begin(loader, loader->initrd.path, "loading", size);
-	error = boot_file_read(&loader->initrd, 0, to, size, err);
+	error = read_initrd_pieces(loader, to, err);
 	vm_mem_write_end(loader->memory.ctx, gpa, size);
 	progress_report(loader, size, true);
 	return error;

@@ -179,6 +179,11 @@ static int read_headers(struct image *image, const Elf64_Ehdr *ehdr,
 				   "not a kernel but a program (ELF)");
 		if (phdr.p_type == PT_LOAD)
 			error = add_segment(image, &phdr, err);
+		/* Libraries and threads are an operating system's matter. */
+		else if (phdr.p_type == PT_INTERP || phdr.p_type == PT_TLS)
+			error = bad(image, err,
+				    "a program for an operating system, not a "
+				    "kernel");
 	}
 	if (error == 0 && image->segments == 0)
 		error = bad(image, err, "ELF file without a segment to load");
