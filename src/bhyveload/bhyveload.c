@@ -11,6 +11,7 @@
 
 #include <vmmapi.h>
 
+#include "base/bits.h"
 #include "base/config.h"
 #include "boot/boot.h"
 
@@ -23,37 +24,20 @@ enum status {
 
 #define DEFAULT_MEMORY "256M"
 
-static int usage(FILE *out, int status)
-{
-	fputs("usage: bhyveload [-Ch] [-a cmdline] [-i initrd] [-m size]"
-	      " [-o var=value]\n"
-	      "                 -k kernel vmname\n"
-	      "       -a cmdline    the kernel's command line\n"
-	      "       -C            guest memory in core files\n"
-	      "       -h            this help\n"
-	      "       -i initrd     initial RAM disk\n"
-	      "       -k kernel     bzImage or vmlinux\n"
-	      "       -m size       memory size, as bhyve's -m (" DEFAULT_MEMORY
-	      ")\n"
-	      "       -o var=value  a variable, as bhyve's -o: rundir\n",
-	      out);
-	return status;
-}
-
-/* What the options set. */
+/* What the command line says. */
 struct load {
 	struct config *config;
 	const char *name;
 	size_t memory_size;
-	bool incore;
+	int memory_flags;
 	struct vmctx *ctx;
 	bool created;
 };
 
-static int complain(const struct err *err)
+static int complain(const struct err *err, int status)
 {
 	fprintf(stderr, "bhyveload: %s\n", err->text);
-	return STATUS_ERROR;
+	return status;
 }
 
 /* The line of the library, which may name the VM already. */
@@ -68,91 +52,172 @@ static int complain_door(const char *name)
 	return STATUS_ERROR;
 }
 
-/* -- options ----------------------------------------------------------------
- */
+/* -- options --------------------------------------------------------------- */
 
-static int set(struct load *load, const char *path, const char *value)
+struct option_row {
+	char letter;
+	const char *argument; /* NULL: a flag */
+	const char *variable; /* set to value, or to the argument */
+	const char *value;
+	const char *help; /* NULL: an option of FreeBSD's own loader */
+};
+
+static const struct option_row options[] = {
+    {'a', "cmdline", "boot.cmdline", NULL, "the kernel's command line"},
+    {'C', NULL, "memory.guest_in_core", "true", "guest memory in core files"},
+    {'c', "console", NULL, NULL, NULL},
+    {'d', "disk", NULL, NULL, NULL},
+    {'e', "name=value", NULL, NULL, NULL},
+    {'h', NULL, NULL, NULL, "this help"},
+    {'i', "initrd", "boot.initrd", NULL, "initial RAM disk"},
+    {'k', "kernel", "boot.kernel", NULL, "bzImage or vmlinux"},
+    {'l', "loader", NULL, NULL, NULL},
+    {'m', "size", "memory.size", NULL,
+     "memory size, as bhyve's -m (" DEFAULT_MEMORY ")"},
+    {'o', "var=value", NULL, NULL, "set a variable, as bhyve's -o"},
+    {'S', NULL, "memory.wired", "true", "reserve all guest memory"},
+};
+
+static int usage(int status)
 {
-	if (config_set(load->config, path, value) == 0)
-		return STATUS_OK;
-	fprintf(stderr, "bhyveload: %s: cannot be set\n", path);
-	return STATUS_ERROR;
+	fputs("usage: bhyveload [-CS] [-a cmdline] [-i initrd] [-m size]"
+	      " [-o var=value]\n"
+	      "                 -k kernel vmname\n",
+	      stderr);
+	for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
+		const struct option_row *row = &options[i];
+
+		if (row->help != NULL)
+			fprintf(stderr, "       -%c %-10s %s\n", row->letter,
+				row->argument != NULL ? row->argument : "",
+				row->help);
+	}
+	return status;
 }
 
-static int parse_option(struct load *load, int letter, const char *argument)
+/* The table as getopt wants it. */
+static void letters(char out[2 * ARRAY_SIZE(options) + 1])
+{
+	for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
+		*out++ = options[i].letter;
+		if (options[i].argument != NULL)
+			*out++ = ':';
+	}
+	*out = '\0';
+}
+
+static const struct option_row *find_option(int letter)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
+		if (options[i].letter == letter)
+			return &options[i];
+	}
+	return NULL;
+}
+
+static int set_option(struct load *load, const struct option_row *row,
+		      const char *argument)
 {
 	struct err err;
 
-	switch (letter) {
-	case 'a':
-		return set(load, "boot.cmdline", argument);
-	case 'C':
-		load->incore = true;
-		return STATUS_OK;
-	case 'i':
-		return set(load, "boot.initrd", argument);
-	case 'k':
-		return set(load, "boot.kernel", argument);
-	case 'm':
-		return set(load, "memory.size", argument);
-	case 'o':
-		if (config_parse_option(load->config, argument, &err) == 0)
-			return STATUS_OK;
-		complain(&err);
-		return STATUS_MALFORMED;
-	default:
-		return usage(stderr, STATUS_USAGE);
+	if (row->letter == 'o')
+		return config_parse_option(load->config, argument, &err) == 0
+			   ? STATUS_OK
+			   : complain(&err, STATUS_MALFORMED);
+	if (row->help == NULL) {
+		fprintf(stderr,
+			"bhyveload: -%c %s: FreeBSD's loader is not built; "
+			"give a Linux kernel with -k\n",
+			row->letter, row->argument);
+		return STATUS_ERROR;
 	}
+	if (config_set(load->config, row->variable,
+		       row->value != NULL ? row->value : argument) == 0)
+		return STATUS_OK;
+	fprintf(stderr, "bhyveload: -%c: %s cannot be set to that\n",
+		row->letter, row->variable);
+	return STATUS_MALFORMED;
 }
 
-static int read_memory_size(struct load *load)
+/* What the variables mean, before anything is touched. */
+static int read_config(struct load *load)
 {
-	const char *text = config_get(load->config, "memory.size");
+	const char *size = config_get(load->config, "memory.size");
+	bool wired, incore;
+	struct err err;
 
-	if (text == NULL)
-		text = DEFAULT_MEMORY;
-	if (vm_parse_memsize(text, &load->memory_size) == 0)
+	if (config_check(load->config, &err) != 0 ||
+	    config_get_bool(load->config, "memory.wired", false, &wired,
+			    &err) != 0 ||
+	    config_get_bool(load->config, "memory.guest_in_core", false,
+			    &incore, &err) != 0)
+		return complain(&err, STATUS_MALFORMED);
+	load->memory_flags =
+	    (wired ? VM_MEM_F_WIRED : 0) | (incore ? VM_MEM_F_INCORE : 0);
+	if (size == NULL)
+		size = DEFAULT_MEMORY;
+	if (vm_parse_memsize(size, &load->memory_size) == 0)
 		return STATUS_OK;
 	fprintf(stderr,
 		"bhyveload: memory.size (-m) %.40s: want a size such as 512M "
 		"or 2G\n",
-		text);
+		size);
 	return STATUS_MALFORMED;
 }
 
 /* -1: go on; else the program's status. */
 static int parse(struct load *load, int argc, char **argv)
 {
+	char accepted[2 * ARRAY_SIZE(options) + 1];
 	int letter, status;
 
-	while ((letter = getopt(argc, argv, "a:Chi:k:m:o:")) != -1) {
-		if (letter == 'h')
-			return usage(stderr, STATUS_OK);
-		status = parse_option(load, letter, optarg);
+	letters(accepted);
+	while ((letter = getopt(argc, argv, accepted)) != -1) {
+		const struct option_row *row = find_option(letter);
+
+		if (row == NULL || letter == 'h')
+			return usage(row == NULL ? STATUS_USAGE : STATUS_OK);
+		status = set_option(load, row, optarg);
 		if (status != STATUS_OK)
 			return status;
 	}
 	if (argc - optind != 1)
-		return usage(stderr, STATUS_USAGE);
+		return usage(STATUS_USAGE);
 	load->name = argv[optind];
 	if (config_get(load->config, "boot.kernel") == NULL) {
 		fprintf(stderr, "bhyveload: no kernel: give one with -k\n");
 		return STATUS_USAGE;
 	}
-	status = read_memory_size(load);
+	status = read_config(load);
 	return status == STATUS_OK ? -1 : status;
 }
 
-/* -- the VM -----------------------------------------------------------------
- */
+/* -- the VM ---------------------------------------------------------------- */
+
+/* Variables that the library wants before it opens a VM. */
+static int set_library_options(const struct load *load)
+{
+	static const char *const keys[] = {"rundir", "engine", "soft.jit",
+					   "cpu.model", "cpu.features"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+		const char *value = config_get(load->config, keys[i]);
+
+		if (value != NULL && vm_set_option(keys[i], value) != 0) {
+			complain_door(keys[i]);
+			return STATUS_MALFORMED;
+		}
+	}
+	return STATUS_OK;
+}
 
 /* A VM that exists is made anew, as FreeBSD's bhyveload does. */
 static int open_vm(struct load *load)
 {
-	const char *rundir = config_get(load->config, "rundir");
+	int status = set_library_options(load);
 
-	if (rundir != NULL && vm_set_option("rundir", rundir) != 0)
-		return complain_door("rundir");
+	if (status != STATUS_OK)
+		return status;
 	load->ctx = vm_openf(load->name, VMMAPI_OPEN_REINIT);
 	if (load->ctx == NULL && errno == ENOENT) {
 		load->ctx = vm_openf(load->name, VMMAPI_OPEN_CREATE);
@@ -177,7 +242,7 @@ static int set_up_memory(struct load *load)
 			load->name, have / MiB, load->memory_size / MiB);
 		return STATUS_ERROR;
 	}
-	vm_set_memflags(load->ctx, load->incore ? VM_MEM_F_INCORE : 0);
+	vm_set_memflags(load->ctx, load->memory_flags);
 	if (vm_setup_memory(load->ctx, load->memory_size, VM_MMAP_ALL) != 0)
 		return complain_door(load->name);
 	return STATUS_OK;
@@ -202,7 +267,7 @@ static int load_kernel(struct load *load)
 		return complain_door(load->name);
 	error = boot_load(load->ctx, bsp, &request, NULL, &err);
 	vm_vcpu_close(bsp);
-	return error == 0 ? STATUS_OK : complain(&err);
+	return error == 0 ? STATUS_OK : complain(&err, STATUS_ERROR);
 }
 
 static int load_vm(struct load *load)

@@ -124,6 +124,33 @@ def test_vm_name(rundir, guest, name):
         assert "name" in result.stderr
 
 
+@pytest.mark.parametrize("arguments, status, text", [
+    (["vm0"], USAGE, "-k"),
+    (["-Z", "vm0"], USAGE, "sage"),
+    (["-k", "KERNEL"], USAGE, "sage"),
+    (["-k", "KERNEL", "vm0", "vm1"], USAGE, "sage"),
+    (["-k", "KERNEL", "-m", "12x", "vm0"], MALFORMED, "12x"),
+    (["-k", "KERNEL", "-o", "novalue", "vm0"], MALFORMED, "novalue"),
+    (["-k", "KERNEL", "-o", "memory.wired=perhaps", "vm0"], MALFORMED,
+     "perhaps"),
+    (["-k", "KERNEL", "-o", "engine=fast", "vm0"], MALFORMED, "engine"),
+    (["-k", "KERNEL", "-d", "disk.img", "vm0"], ERROR, "-d"),
+    (["-k", "KERNEL", "-a", "x" * 5000, "vm0"], ERROR, "command line"),
+    (["-k", "KERNEL", "-m", "16M", "vm0"], ERROR, "vmlinuz"),
+    (["-k", "/nonexistent", "vm0"], ERROR, "/nonexistent"),
+    (["-k", "KERNEL", "-i", "/nonexistent", "vm0"], ERROR, "/nonexistent"),
+])
+def test_bhyveload(rundir, guest, arguments, status, text):
+    kernel = str(guest / "vmlinuz")
+    result = program("bhyveload", "-o", f"rundir={rundir}",
+                     *[kernel if word == "KERNEL" else word
+                       for word in arguments])
+    assert result.returncode == status, result.stderr
+    assert text in result.stderr
+    if "sage" not in text:
+        one_line(result)
+
+
 def test_vm_that_does_not_exist(rundir):
     result = bhyve(rundir, "-m", "128M", *BOARD, "vm0")
     assert result.returncode == ERROR
