@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Debian's stock kernel boots to a shell, and ends as it is told to."""
 
+import signal
+
 import pytest
 from conftest import BOARD, kernel
 
@@ -30,3 +32,30 @@ def test_reboot(machine, guest):
     vm = to_shell(machine, guest, options=["-o", "destroy_on_poweroff=true"])
     vm.type("reboot")
     assert vm.wait() == REBOOT
+
+
+def test_power_button(machine, guest):
+    """SIGTERM presses it; the guest's acpid finds it by ACPI."""
+    vm = to_shell(machine, guest)
+    vm.process.send_signal(signal.SIGTERM)
+    vm.expect("going down")
+    assert vm.wait() == POWEROFF
+
+
+def test_tables(machine, guest):
+    """Linux has nothing to say against the firmware's tables."""
+    vm = to_shell(machine, guest, cpus=2)
+    vm.run("echo com=$(cat /sys/bus/acpi/devices/PNP0501:00/path)",
+           r"com=.*PC00.ISA_.COM1")
+    vm.run("echo uid=$(cat /sys/bus/acpi/devices/ACPI0007:01/uid)", "uid=1")
+    vm.run("echo dmi=$(cat /sys/class/dmi/id/product_name)", "dmi=BHYVE")
+    vm.run("echo sci=$(grep -c 'IO-APIC *9-fasteoi *acpi' /proc/interrupts)",
+           "sci=1")
+    vm.type("dmesg; echo dmesg-$((6 * 7))")
+    vm.expect("dmesg-42")
+    text = vm.output.decode(errors="replace")
+    for complaint in ("ACPI Error", "ACPI Exception", "ACPI BIOS Error",
+                      "ACPI Warning", "BIOS bug", "MMCONFIG not reserved"):
+        assert complaint not in text
+    vm.type("poweroff")
+    assert vm.wait() == POWEROFF
