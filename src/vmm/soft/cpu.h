@@ -162,7 +162,7 @@ struct cpu {
 	uint64_t mtrr_base[VCPU_MTRR_VARIABLE];
 	uint64_t mtrr_mask[VCPU_MTRR_VARIABLE];
 
-	uint8_t intr_shadow; /* after STI, MOV SS: for one instruction */
+	uint8_t intr_shadow; /* for one instruction: 1 after STI, 2 MOV SS */
 	uint8_t nmi_masked;
 	bool mtrap_owed;  /* by an instruction the process completed */
 	bool single_step; /* TF or MTRAP: instructions run alone */
@@ -178,8 +178,8 @@ struct cpu {
 		uint32_t error;
 		uint64_t payload; /* CR2, or DR6 bits */
 	} exception;
-	bool delivering; /* an event, which another fault makes worse */
-	bool delivering_external;
+	bool delivering;        /* an event, which another fault makes worse */
+	bool delivering_benign; /* an interrupt, or INT n */
 	uint8_t delivering_vector;
 
 	uint8_t pending; /* enum pending */

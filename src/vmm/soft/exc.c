@@ -146,11 +146,14 @@ static void deliver_long(struct cpu *c, const struct event *e)
 		s.ss = (struct segment){.selector = (uint16_t)cpl,
 					.access =
 					    AR_UNUSABLE | cpl << AR_DPL_SHIFT};
-		s.sp = tss_rsp(c, NULL, cpl);
 	}
+	/* RSPn is not looked at when there is an IST. */
 	if (g.ist != 0)
 		s.sp = tss_ist(c, NULL, g.ist);
+	else if (cpl < c->cpl)
+		s.sp = tss_rsp(c, NULL, cpl);
 	s.sp &= ~15ull;
+	check_rip(c, NULL, &cs, g.offset);
 	stack_push(c, NULL, &s, 3, c->seg[SEG_SS].selector);
 	stack_push(c, NULL, &s, 3, c->gpr[4]);
 	stack_push(c, NULL, &s, 3, pushed_flags(c, e));
@@ -217,7 +220,7 @@ static void deliver_protected(struct cpu *c, const struct event *e)
 static void deliver(struct cpu *c, const struct event *e)
 {
 	c->delivering = true;
-	c->delivering_external = e->external;
+	c->delivering_benign = e->external || e->is_soft;
 	c->delivering_vector = e->vector;
 	if (!(c->cr0 & CR0_PE))
 		deliver_real(c, e);

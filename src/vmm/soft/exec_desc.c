@@ -32,7 +32,7 @@ static const struct insn *loaded_segment(struct cpu *c, const struct insn *i,
 {
 	end_block(c, i);
 	if (seg == SEG_SS)
-		c->intr_shadow = 1;
+		c->intr_shadow = 2; /* and the trap of TF */
 	return NULL;
 }
 

@@ -150,7 +150,7 @@ repeat(struct cpu *c, const struct insn *i,
 		return next(c, i);
 	}
 	while ((count = string_count(c, i)) != 0) {
-		count -= step(c, i, count);
+		count -= step(c, i, c->single_step ? 1 : count);
 		string_set_count(c, i, count);
 		if (count != 0 && string_must_pause(c))
 			return leave_at(c, i);

@@ -37,15 +37,18 @@ void set_code_segment(struct cpu *c, const struct segment *seg, unsigned cpl)
 	cpu_mode_changed(c);
 }
 
-/* A target must be canonical, or inside the segment. */
-static void check_rip(struct cpu *c, const struct insn *i,
-		      const struct segment *cs, uint64_t rip)
+static bool canonical(const struct cpu *c, uint64_t va)
+{
+	unsigned bits = c->cr4 & CR4_LA57 ? 57 : 48;
+
+	return (uint64_t)((int64_t)(va << (64 - bits)) >> (64 - bits)) == va;
+}
+
+void check_rip(struct cpu *c, const struct insn *i, const struct segment *cs,
+	       uint64_t rip)
 {
 	if (is_long_mode(c) && (cs->access & AR_L)) {
-		unsigned bits = c->cr4 & CR4_LA57 ? 57 : 48;
-
-		if ((uint64_t)((int64_t)(rip << (64 - bits)) >> (64 - bits)) !=
-		    rip)
+		if (!canonical(c, rip))
 			raise_gp(c, i, 0);
 	} else if (rip > cs->limit) {
 		raise_gp(c, i, 0);
@@ -80,9 +83,7 @@ static uint64_t tss_load(struct cpu *c, const struct insn *i, unsigned offset,
 static uint64_t check_stack_pointer(struct cpu *c, const struct insn *i,
 				    uint64_t rsp)
 {
-	unsigned bits = c->cr4 & CR4_LA57 ? 57 : 48;
-
-	if ((uint64_t)((int64_t)(rsp << (64 - bits)) >> (64 - bits)) != rsp)
+	if (!canonical(c, rsp))
 		soft_raise(c, i, X86_SS, 0, 0);
 	return rsp;
 }
@@ -140,6 +141,8 @@ void stack_push(struct cpu *c, const struct insn *i, struct stack *s,
 		va = (uint32_t)(s->ss.base + sp);
 		s->sp = (s->sp & ~mask) | sp;
 	} else {
+		if (!canonical(c, sp) || !canonical(c, sp + len - 1))
+			soft_raise(c, i, s->vector, 0, 0);
 		va = s->sp = sp;
 	}
 	system_store(c, i, va, value, len);

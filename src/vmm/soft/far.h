@@ -35,6 +35,10 @@ void segment_load_real(struct cpu *c, enum seg_index seg, uint16_t selector);
 void code_descriptor(struct cpu *c, const struct insn *i, uint16_t selector,
 		     unsigned ext, struct segment *seg);
 
+/* A target must be canonical, or inside the segment: #GP(0). */
+void check_rip(struct cpu *c, const struct insn *i, const struct segment *cs,
+	       uint64_t rip);
+
 /* RSP of CPL cpl, or of an IST slot (1-7), from a 64-bit TSS. */
 uint64_t tss_rsp(struct cpu *c, const struct insn *i, unsigned cpl);
 uint64_t tss_ist(struct cpu *c, const struct insn *i, unsigned ist);

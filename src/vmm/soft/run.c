@@ -30,7 +30,7 @@ static bool makes_double_fault(const struct cpu *c, unsigned vector)
 {
 	unsigned first = c->delivering_vector;
 
-	if (c->delivering_external)
+	if (c->delivering_benign)
 		return false;
 	if (is_contributory(first))
 		return is_contributory(vector);
@@ -66,7 +66,7 @@ _Noreturn void soft_raise(struct cpu *c, const struct insn *i, unsigned vector,
 		c->delivering = false;
 		c->exception.len = 0;
 		c->exception.is_soft = false;
-		if (c->delivering_vector == X86_DF && !c->delivering_external &&
+		if (c->delivering_vector == X86_DF && !c->delivering_benign &&
 		    (is_contributory(vector) || vector == X86_PF))
 			triple_fault(c);
 		if (makes_double_fault(c, vector)) {
@@ -251,7 +251,7 @@ static bool wants_alone(const struct cpu *c)
 /* After an instruction that ran alone: traps. */
 static void traps(struct cpu *c, bool tf, uint8_t cpl)
 {
-	if (tf && c->cpl == cpl)
+	if (tf && c->cpl == cpl && c->intr_shadow != 2)
 		single_step_trap(c);
 	if (c->cap_mtrap)
 		leave_for_mtrap(c);

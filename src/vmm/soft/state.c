@@ -152,7 +152,7 @@ void soft_state_get(struct cpu *c, struct vcpu_state *state)
 	for (unsigned n = 0; n < ARRAY_SIZE(sys_map); n++)
 		state->reg[sys_map[n].reg] = *word_at(c, sys_map[n].offset);
 	state->reg[VM_REG_GUEST_RFLAGS] = rflags_get(c);
-	state->reg[VM_REG_GUEST_INTR_SHADOW] = c->intr_shadow;
+	state->reg[VM_REG_GUEST_INTR_SHADOW] = c->intr_shadow != 0;
 	state->reg[VM_REG_GUEST_TPR] = vcpu_get_cr8(c->vcpu);
 	get_segments(c, state);
 	copy_bytes(state->msr, c->msr, sizeof(state->msr));
