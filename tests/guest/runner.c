@@ -219,6 +219,20 @@ static void on_memory(struct machine *m, struct vm_inst_emul *e)
 	pthread_mutex_unlock(&m->lock);
 }
 
+static void say_where(struct machine *m, struct vcpu *vcpu)
+{
+	uint64_t rip = 0, rsp = 0, cr2 = 0;
+	char text[LINE_MAX_BYTES];
+
+	vm_get_register(vcpu, VM_REG_GUEST_RIP, &rip);
+	vm_get_register(vcpu, VM_REG_GUEST_RSP, &rsp);
+	vm_get_register(vcpu, VM_REG_GUEST_CR2, &cr2);
+	snprintf(text, sizeof(text), "# rip %#llx rsp %#llx cr2 %#llx",
+		 (unsigned long long)rip, (unsigned long long)rsp,
+		 (unsigned long long)cr2);
+	tap_line(m, text);
+}
+
 /* false: this vCPU is done. */
 static bool on_exit_code(struct machine *m, struct vcpu *vcpu,
 			 struct vm_exit *exit)
@@ -246,12 +260,14 @@ static bool on_exit_code(struct machine *m, struct vcpu *vcpu,
 		return true;
 	case VM_EXITCODE_SUSPENDED:
 		if (exit->u.suspended.how != VM_SUSPEND_POWEROFF &&
-		    vcpu_id(vcpu) == 0)
+		    vcpu_id(vcpu) == 0) {
+			say_where(m, vcpu);
 			tap_check(m,
 				  m->wants_triple && exit->u.suspended.how ==
 							 VM_SUSPEND_TRIPLEFAULT,
 				  "the VM stopped: %d (4: triple fault)",
 				  exit->u.suspended.how);
+		}
 		return false;
 	default:
 		tap_check(m, false, "exit %d has no handler", exit->exitcode);
