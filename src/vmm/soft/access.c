@@ -182,7 +182,7 @@ void *operand_slow(struct cpu *c, const struct insn *i, uint64_t va,
 		}
 	} else {
 		mmu_translate(c, i, va, access);
-		mmu_translate(c, i, va + len - 1, access);
+		mmu_translate(c, i, PAGE_BASE(va + len - 1), access);
 	}
 	return bounce(c, i, va, len, access);
 }

@@ -128,7 +128,7 @@ static _Noreturn void bad_target(struct cpu *c, const struct insn *i)
 }
 
 /* Near branches fault before they are taken (SDM vol. 2, JMP). */
-static void check_target(struct cpu *c, const struct insn *i, uint64_t rip)
+void branch_check_slow(struct cpu *c, const struct insn *i, uint64_t rip)
 {
 	if (c->code_size == 8) {
 		unsigned bits = c->cr4 & CR4_LA57 ? 57 : 48;
@@ -157,7 +157,7 @@ const struct insn *branch_slow(struct cpu *c, const struct insn *i, unsigned n,
 	uint64_t raw = c->gpr[17] + (uint64_t)rel;
 	uint64_t rip = target_mask(c, i, n, raw);
 
-	check_target(c, i, rip);
+	branch_check(c, i, rip);
 	if (rip == raw && rel >= 0 && rel < 4096) {
 		struct block *b = (struct block *)(uintptr_t)c->block;
 
@@ -171,7 +171,7 @@ const struct insn *branch_slow(struct cpu *c, const struct insn *i, unsigned n,
 
 const struct insn *jump_slow(struct cpu *c, const struct insn *i, uint64_t rip)
 {
-	check_target(c, i, rip);
+	branch_check(c, i, rip);
 	c->rip = rip;
 	return NULL;
 }

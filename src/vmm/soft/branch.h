@@ -28,6 +28,18 @@ const struct insn *branch_slow(struct cpu *c, const struct insn *i, unsigned n,
 			       int64_t rel);
 const struct insn *jump_slow(struct cpu *c, const struct insn *i, uint64_t rip);
 
+/* Faults when rip is not canonical, or beyond the segment. Before anything
+   of the branch is committed. */
+void branch_check_slow(struct cpu *c, const struct insn *i, uint64_t rip);
+
+static inline void branch_check(struct cpu *c, const struct insn *i,
+				uint64_t rip)
+{
+	if (unlikely(c->code_size != 8 ||
+		     (int64_t)(rip << 16) >> 16 != (int64_t)rip))
+		branch_check_slow(c, i, rip);
+}
+
 /* To REG_RIPBASE + rel, by link n of the block. */
 static inline const struct insn *branch(struct cpu *c, const struct insn *i,
 					unsigned n, int64_t rel)

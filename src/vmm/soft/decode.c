@@ -303,6 +303,9 @@ static bool row_matches(const struct opcode *o, const struct dec *d,
 		return false;
 	if ((o->attr & OP_ONLY64) && s->code_size != 8)
 		return false;
+	/* F3 90 is PAUSE, but with REX.B it is XCHG with R8. */
+	if (o->handler == &h_pause && (s->rex & REX_B))
+		return false;
 	if (o->attr & OP_RM)
 		return o->ext == modrm;
 	if (o->ext >= 0 && o->ext != (modrm >> 3 & 7))
@@ -597,6 +600,13 @@ static bool is_real_or_v86(const struct cpu *c)
 	return !(c->cr0 & CR0_PE) || (c->flags & RFLAGS_VM);
 }
 
+/* A VEX.vvvv that names no operand must be 1111. */
+static bool uses_vvvv(const struct opcode *o)
+{
+	return o->operands == OPERANDS_G_V_E || o->operands == OPERANDS_G_E_V ||
+	       o->operands == OPERANDS_V_E;
+}
+
 static exec_fn choose_exec(struct cpu *c, const struct decoder *s,
 			   const struct opcode *o, unsigned form)
 {
@@ -611,7 +621,8 @@ static exec_fn choose_exec(struct cpu *c, const struct decoder *s,
 		return exec_ud;
 	if ((o->attr & OP_PM) && real_or_v86)
 		return exec_ud;
-	if ((o->attr & OP_VEX) && (s->d->vector_len != 0 || real_or_v86))
+	if ((o->attr & OP_VEX) && (s->d->vector_len != 0 || real_or_v86 ||
+				   (s->d->vvvv != 0 && !uses_vvvv(o))))
 		return exec_ud;
 	if ((o->attr & OP_CPL0) && c->cpl != 0)
 		return exec_gp0;

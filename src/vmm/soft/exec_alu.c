@@ -152,7 +152,8 @@ UNARY(dec, CARRY_IN)
 UNARY(neg, "")
 UNARY(not, FLAGS_IN)
 
-/* -- ADCX, ADOX: one flag each ------------------------------------------------
+/* -- ADCX, ADOX: one flag each; 66 is no operand size for them
+ * ------------------------------------------------
  */
 
 #define ADX_ONE(name, form, bits, sfx, source)                                 \
@@ -174,8 +175,9 @@ UNARY(not, FLAGS_IN)
 	ADX_ONE(name, rm, 32, l, LOAD_OPERAND(32))                             \
 	ADX_ONE(name, rm, 64, q, LOAD_OPERAND(64))                             \
 	const struct handler h_##name = {                                      \
-	    .fn = {[FORM_RR] = {NULL, NULL, name##_rr32, name##_rr64},         \
-		   [FORM_RM] = {NULL, NULL, name##_rm32, name##_rm64}}};
+	    .fn = {                                                            \
+		[FORM_RR] = {NULL, name##_rr32, name##_rr32, name##_rr64},     \
+		[FORM_RM] = {NULL, name##_rm32, name##_rm32, name##_rm64}}};
 
 ADX(adcx)
 ADX(adox)

@@ -50,23 +50,29 @@ const struct handler h_jmp = {.one = jmp}, h_call = {.one = call};
 	EXEC(calln_rr##bits)                                                   \
 	{                                                                      \
 		uint64_t target = GET##bits(i->a);                             \
+		branch_check(c, i, target);                                    \
 		push(c, i, lsize, next_rip(c, i));                             \
 		return jump_to(c, i, target);                                  \
 	}                                                                      \
 	EXEC(calln_mr##bits)                                                   \
 	{                                                                      \
 		uint64_t target = LOAD_OPERAND(bits);                          \
+		branch_check(c, i, target);                                    \
 		push(c, i, lsize, next_rip(c, i));                             \
 		return jump_to(c, i, target);                                  \
 	}                                                                      \
 	EXEC(ret_rr##bits)                                                     \
 	{                                                                      \
-		return jump_to(c, i, pop(c, i, lsize));                        \
+		uint64_t target = peek(c, i, lsize, 0);                        \
+		branch_check(c, i, target);                                    \
+		stack_set(c, stack_offset(c, 1 << lsize));                     \
+		return jump_to(c, i, target);                                  \
 	}                                                                      \
 	EXEC(ret_ri##bits)                                                     \
 	{                                                                      \
-		uint64_t target = pop(c, i, lsize);                            \
-		stack_set(c, stack_offset(c, i->imm));                         \
+		uint64_t target = peek(c, i, lsize, 0);                        \
+		branch_check(c, i, target);                                    \
+		stack_set(c, stack_offset(c, (1 << lsize) + i->imm));          \
 		return jump_to(c, i, target);                                  \
 	}
 INDIRECT(, 16, 1)

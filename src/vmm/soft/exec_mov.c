@@ -63,10 +63,12 @@ EXTEND(movzxw, 16, uint16_t)
 EXTEND(movsxb, 8, int8_t)
 EXTEND(movsxw, 16, int16_t)
 
+/* With a 16-bit destination AMD's CPUs still read 32 bits. */
+EXTEND_ONE(movsxd, 32, int32_t, 16)
 EXTEND_ONE(movsxd, 32, int32_t, 64)
 const struct handler h_movsxd = {
-    .fn = {[FORM_RR] = {NULL, mov_rr16, mov_rr32, movsxd_rr64},
-	   [FORM_RM] = {NULL, mov_rm16, mov_rm32, movsxd_rm64}}};
+    .fn = {[FORM_RR] = {NULL, movsxd_rr16, mov_rr32, movsxd_rr64},
+	   [FORM_RM] = {NULL, movsxd_rm16, mov_rm32, movsxd_rm64}}};
 
 /* -- LEA
  * ------------------------------------------------------------------------ */

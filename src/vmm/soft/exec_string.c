@@ -198,6 +198,7 @@ static uint16_t compare(uint64_t left, uint64_t right, unsigned lsize)
 	return f;
 }
 
+/* Of two faults the one at ES:RDI comes first, as on the host. */
 static uint16_t cmps_step(struct cpu *c, const struct insn *i)
 {
 	uint64_t from = string_offset(c, i, REG_RSI);
@@ -205,10 +206,10 @@ static uint16_t cmps_step(struct cpu *c, const struct insn *i)
 	unsigned size = 1u << i->lsize;
 	uint64_t left, right;
 
-	left = load_sized(
-	    c, i, seg_linear(c, i, i->seg, from, size, ACCESS_READ), i->lsize);
 	right = load_sized(
 	    c, i, seg_linear(c, i, SEG_ES, to, size, ACCESS_READ), i->lsize);
+	left = load_sized(
+	    c, i, seg_linear(c, i, i->seg, from, size, ACCESS_READ), i->lsize);
 	string_advance(c, i, REG_RSI, 1);
 	string_advance(c, i, REG_RDI, 1);
 	return compare(left, right, i->lsize);

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Random instructions from the opcode table, and states that they can run in.
+ */
+#ifndef X86_GENERATE_H
+#define X86_GENERATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "vmm/soft/insn.h"
+
+/* The test's memory, at the same addresses on the host and in the guest. */
+#define TEST_BASE   0x10000000u /* page tables, then: */
+#define TEST_CODE   (TEST_BASE + 0x10000u)
+#define TEST_DATA   (TEST_BASE + 0x20000u) /* two pages, nothing around */
+#define TEST_STACK  (TEST_BASE + 0x30000u) /* two pages, nothing around */
+#define TEST_FIRST  (TEST_CODE + 0x400u)   /* the instruction */
+#define TEST_AREA   0x2000u                /* of data and of stack */
+#define CODE_FILLER 0xf4                   /* HLT: #GP at CPL 3 */
+
+struct pair {
+	const struct opcode *row;
+	uint8_t code[16];
+	unsigned len;
+	uint64_t gpr[16];
+	uint64_t rflags;
+};
+
+uint64_t next_random(uint64_t *rng);
+
+/* Can the row run in a user process with nothing but memory touched? */
+bool row_is_testable(const struct opcode *row);
+
+/* false: these choices make no instruction that may run; try again. */
+bool pair_generate(struct pair *pair, const struct opcode *row, uint64_t *rng);
+
+#endif

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * Guest physical and host addresses are one here: RAM begins at host address
+ * 0, and the guest's page tables map the test's pages to themselves. What the
+ * engine runs is its own decoder, blocks, TLB and page walk.
+ */
+#include "guest.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "generate.h"
+#include "vmm/cpuid.h"
+#include "vmm/engine.h"
+#include "vmm/soft/cpu.h"
+#include "vmm/vm.h"
+
+#define GUEST_RAM (512 * MiB)
+
+#define PTE_P 1u
+#define PTE_W 2u
+#define PTE_U 4u
+
+struct guest {
+	struct vm vm;
+	struct vmcpu vcpu;
+	struct vm_exit exit;
+};
+
+static void map_pages(uint64_t *pt, uint64_t gpa, unsigned pages)
+{
+	for (unsigned k = 0; k < pages; k++)
+		pt[(gpa >> 12 & 511) + k] =
+		    (gpa + k * 4096) | PTE_P | PTE_W | PTE_U;
+}
+
+static void make_tables(void)
+{
+	uint64_t *pml4 = (uint64_t *)(uintptr_t)TEST_BASE;
+	uint64_t *pdpt = pml4 + 512, *pd = pdpt + 512, *pt = pd + 512;
+	const uint64_t flags = PTE_P | PTE_W | PTE_U;
+
+	pml4[0] = (uintptr_t)pdpt | flags;
+	pdpt[0] = (uintptr_t)pd | flags;
+	pd[TEST_BASE >> 21 & 511] = (uintptr_t)pt | flags;
+	map_pages(pt, TEST_CODE, 1);
+	map_pages(pt, TEST_DATA, 2);
+	map_pages(pt, TEST_STACK, 2);
+}
+
+static void set_segment(struct vcpu_state *s, int reg, uint16_t selector,
+			uint32_t access)
+{
+	s->reg[reg] = selector;
+	s->desc[VCPU_DESC(reg)] =
+	    (struct seg_desc){0, 0xffffffff, access | AR_P | AR_S | AR_G};
+}
+
+/* 64-bit mode at CPL 3. */
+static void make_state(struct vcpu_state *s)
+{
+	const uint32_t data =
+	    AR_WRITABLE | AR_ACCESSED | AR_DB | 3 << AR_DPL_SHIFT;
+
+	vcpu_state_reset(s, false);
+	s->reg[VM_REG_GUEST_CR0] = CR0_PE | CR0_PG | CR0_ET | CR0_NE | CR0_WP;
+	s->reg[VM_REG_GUEST_CR3] = TEST_BASE;
+	s->reg[VM_REG_GUEST_CR4] = CR4_PAE | CR4_OSFXSR;
+	s->reg[VM_REG_GUEST_EFER] = EFER_LME | EFER_LMA | EFER_NXE;
+	s->reg[VM_REG_GUEST_RFLAGS] = RFLAGS_ONE;
+	set_segment(s, VM_REG_GUEST_CS, 0x33,
+		    AR_CODE | AR_READABLE | AR_ACCESSED | AR_L |
+			3 << AR_DPL_SHIFT);
+	set_segment(s, VM_REG_GUEST_SS, 0x2b, data);
+	set_segment(s, VM_REG_GUEST_DS, 0x2b, data);
+	set_segment(s, VM_REG_GUEST_ES, 0x2b, data);
+}
+
+struct guest *guest_create(void)
+{
+	struct guest *g = calloc(1, sizeof(*g));
+	struct err err;
+
+	if (g == NULL)
+		return NULL;
+	make_tables();
+	strcpy(g->vm.name, "x86");
+	g->vm.mem.low_size = GUEST_RAM;
+	g->vcpu.vm = &g->vm;
+	make_state(&g->vcpu.state);
+	if (cpu_model_create("host", NULL, 1000000000, &g->vm.cpu_model,
+			     &err) != 0 ||
+	    soft_engine_ops.vm_create(&g->vm, &err) != 0 ||
+	    soft_engine_ops.vcpu_create(&g->vcpu, &err) != 0) {
+		guest_destroy(g);
+		return NULL;
+	}
+	smc_enter_guest(g->vcpu.engine_data);
+	return g;
+}
+
+void guest_destroy(struct guest *g)
+{
+	soft_engine_ops.vcpu_destroy(&g->vcpu);
+	soft_engine_ops.vm_destroy(&g->vm);
+	cpu_model_destroy(g->vm.cpu_model);
+	free(g);
+}
+
+/* Blocks and single instructions until one faults. */
+static void run_until_fault(struct cpu *c)
+{
+	if (setjmp(c->escape) != 0)
+		return;
+	for (;;) {
+		const struct insn *i = block_find(c);
+
+		if (i == NULL)
+			i = block_alone(c);
+		c->link_from = NULL;
+		c->jump_tag = c->live_tag;
+		while (i != NULL)
+			i = i->exec(c, i);
+	}
+}
+
+void guest_run(struct guest *g, const uint64_t gpr[16], uint64_t rflags,
+	       uint64_t rip, struct outcome *out)
+{
+	struct cpu *c = g->vcpu.engine_data;
+
+	c->exit = &g->exit;
+	c->kick = 0;
+	blocks_flush(c); /* the code is another one */
+	memcpy(c->gpr, gpr, 16 * sizeof(*gpr));
+	rflags_set(c, rflags, ~0ull);
+	c->rip = rip;
+	run_until_fault(c);
+	memcpy(out->gpr, c->gpr, sizeof(out->gpr));
+	out->rflags = rflags_get(c);
+	out->rip = c->rip;
+	out->cr2 = c->exception.payload;
+	out->error = c->exception.has_error ? c->exception.error : 0;
+	out->vector = c->exception.valid ? c->exception.vector : -1;
+	c->exception.valid = false;
+}

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Code run by the host itself until it faults, all registers given and taken.
+ */
+#ifndef X86_HOST_H
+#define X86_HOST_H
+
+#include <stdint.h>
+
+struct outcome {
+	uint64_t gpr[16];
+	uint64_t rflags, rip, cr2, error;
+	int vector;
+};
+
+int host_create(void); /* 0, or -errno */
+/* Runs from rip with these registers; comes back by the fault that ends it. */
+void host_run(const uint64_t gpr[16], uint64_t rflags, uint64_t rip,
+	      struct outcome *out);
+
+#endif

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * Instructions generated from the opcode table, run by the host and by tier 0
+ * from the same random state: registers, arithmetic flags (undefined ones
+ * too, which come from the same silicon), memory, and the fault that ends
+ * each must be equal.
+ *
+ * test_pairs [--pairs=N] [--seed=S]
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "generate.h"
+#include "guest.h"
+#include "host.h"
+#include "vmm/soft/cpu.h"
+#include "x86/cr.h"
+
+#define COMPARED_FLAGS (RFLAGS_ARITH | RFLAGS_DF)
+#define SHOWN          20 /* differences, then only counted */
+
+struct run {
+	struct guest *guest;
+	uint64_t rng;
+	uint64_t pairs, faults, differences;
+	uint8_t before[2][TEST_AREA], after[2][TEST_AREA];
+};
+
+static uint8_t *area(unsigned k)
+{
+	return (uint8_t *)(uintptr_t)(k == 0 ? TEST_DATA : TEST_STACK);
+}
+
+static int make_memory(void)
+{
+	uint8_t *all =
+	    mmap((void *)(uintptr_t)TEST_BASE, 2 * MiB, PROT_NONE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+
+	if (all == MAP_FAILED)
+		return -1;
+	mprotect(all, 0x4000, PROT_READ | PROT_WRITE); /* the guest's tables */
+	mprotect((void *)(uintptr_t)TEST_CODE, 4096,
+		 PROT_READ | PROT_WRITE | PROT_EXEC);
+	for (unsigned k = 0; k < 2; k++)
+		mprotect(area(k), TEST_AREA, PROT_READ | PROT_WRITE);
+	return 0;
+}
+
+static void show(const struct pair *p, const struct outcome *host,
+		 const struct outcome *guest, bool memory)
+{
+	printf("# %s:", p->row->name);
+	for (unsigned k = 0; k < p->len; k++)
+		printf(" %02x", p->code[k]);
+	printf("\n#   vector host %d guest %d, error %" PRIx64 " %" PRIx64
+	       ", rip %" PRIx64 " %" PRIx64 ", flags %" PRIx64 " %" PRIx64
+	       " (were %" PRIx64 ")%s\n",
+	       host->vector, guest->vector, host->error, guest->error,
+	       host->rip, guest->rip, host->rflags & COMPARED_FLAGS,
+	       guest->rflags & COMPARED_FLAGS, p->rflags & COMPARED_FLAGS,
+	       memory ? ", memory differs" : "");
+	for (unsigned k = 0; k < 16; k++)
+		if (host->gpr[k] != guest->gpr[k])
+			printf("#   r%u was %" PRIx64 ": host %" PRIx64
+			       " guest %" PRIx64 "\n",
+			       k, p->gpr[k], host->gpr[k], guest->gpr[k]);
+}
+
+static bool same(const struct outcome *a, const struct outcome *b)
+{
+	if (memcmp(a->gpr, b->gpr, sizeof(a->gpr)) != 0 ||
+	    a->vector != b->vector || a->rip != b->rip ||
+	    ((a->rflags ^ b->rflags) & COMPARED_FLAGS) != 0)
+		return false;
+	if (a->vector == X86_PF)
+		return a->error == b->error && a->cr2 == b->cr2;
+	return true;
+}
+
+static void fill_memory(struct run *r)
+{
+	for (unsigned k = 0; k < 2; k++)
+		for (unsigned at = 0; at < TEST_AREA; at += 8) {
+			uint64_t value = next_random(&r->rng);
+
+			memcpy(r->before[k] + at, &value, 8);
+		}
+}
+
+static void set_memory(const struct run *r, const struct pair *p)
+{
+	uint64_t target = TEST_CODE + (p->gpr[0] & 0xff8);
+
+	memset((void *)(uintptr_t)TEST_CODE, CODE_FILLER, 4096);
+	memcpy((void *)(uintptr_t)TEST_FIRST, p->code, p->len);
+	for (unsigned k = 0; k < 2; k++)
+		memcpy(area(k), r->before[k], TEST_AREA);
+	/* Where RET finds its address: one that ends. */
+	if (p->gpr[4] - TEST_STACK <= TEST_AREA - 8)
+		memcpy((void *)(uintptr_t)p->gpr[4], &target, 8);
+}
+
+static void run_pair(struct run *r, const struct pair *p)
+{
+	struct outcome host = {0}, guest = {0};
+	bool memory = false;
+
+	set_memory(r, p);
+	host_run(p->gpr, p->rflags, TEST_FIRST, &host);
+	for (unsigned k = 0; k < 2; k++)
+		memcpy(r->after[k], area(k), TEST_AREA);
+	set_memory(r, p);
+	guest_run(r->guest, p->gpr, p->rflags, TEST_FIRST, &guest);
+	for (unsigned k = 0; k < 2; k++)
+		memory |= memcmp(r->after[k], area(k), TEST_AREA) != 0;
+	r->pairs++;
+	r->faults += host.rip == TEST_FIRST;
+	if (same(&host, &guest) && !memory)
+		return;
+	if (r->differences++ < SHOWN)
+		show(p, &host, &guest, memory);
+}
+
+static void run_all(struct run *r, uint64_t pairs)
+{
+	struct pair pair;
+
+	while (r->pairs < pairs) {
+		if (r->pairs % 64 == 0)
+			fill_memory(r);
+		for (unsigned row = 0; row < opcode_count; row++)
+			if (row_is_testable(&opcode_table[row]) &&
+			    pair_generate(&pair, &opcode_table[row], &r->rng))
+				run_pair(r, &pair);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	static struct run r;
+	uint64_t pairs = 40000, seed = 1;
+
+	for (int k = 1; k < argc; k++) {
+		if (sscanf(argv[k], "--pairs=%" SCNu64, &pairs) != 1 &&
+		    sscanf(argv[k], "--seed=%" SCNu64, &seed) != 1) {
+			fprintf(stderr, "usage: %s [--pairs=N] [--seed=S]\n",
+				argv[0]);
+			return 1;
+		}
+	}
+	if (make_memory() != 0 || host_create() != 0 ||
+	    (r.guest = guest_create()) == NULL) {
+		printf("1..0 # skip the test's addresses are taken\n");
+		return 0;
+	}
+	r.rng = seed;
+	run_all(&r, pairs);
+	guest_destroy(r.guest);
+	printf("1..1\n%sok 1 - %" PRIu64 " pairs, %" PRIu64
+	       " of them faults, seed %" PRIu64 ": %" PRIu64 " differ\n",
+	       r.differences != 0 ? "not " : "", r.pairs, r.faults, seed,
+	       r.differences);
+	return r.differences != 0;
+}
