@@ -63,14 +63,23 @@ EXEC(pause_)
 const struct handler h_cli = {.one = cli}, h_sti = {.one = sti},
 		     h_hlt = {.one = hlt}, h_pause = {.one = pause_};
 
+/* Not #GP, as elsewhere (SDM vol. 2). */
+static void check_cpl_ud(struct cpu *c, const struct insn *i)
+{
+	if (c->cpl != 0)
+		raise_ud(c, i);
+}
+
 EXEC(clac)
 {
+	check_cpl_ud(c, i);
 	rflags_set(c, 0, RFLAGS_AC);
 	return end_block(c, i);
 }
 
 EXEC(stac)
 {
+	check_cpl_ud(c, i);
 	rflags_set(c, RFLAGS_AC, RFLAGS_AC);
 	return end_block(c, i);
 }

@@ -261,7 +261,8 @@ static void ins_step(struct cpu *c, const struct insn *i)
 	run_alone(c, i);
 	mmu_translate(c, i, va, ACCESS_WRITE);
 	if ((va & 4095) + (1u << lsize) > 4096)
-		mmu_translate(c, i, va + (1u << lsize) - 1, ACCESS_WRITE);
+		mmu_translate(c, i, PAGE_BASE(va + (1u << lsize) - 1),
+			      ACCESS_WRITE);
 	store_sized(c, i, va, port_in(c, i, GET16(REG_RDX), 1u << lsize),
 		    lsize);
 	string_advance(c, i, REG_RDI, 1);

@@ -64,7 +64,7 @@ static void check_elements(struct cpu *c, const struct insn *i, uint64_t mask,
 			mmu_translate(c, &e, va, ACCESS_WRITE);
 		page = PAGE_BASE(va + len - 1);
 		if (PAGE_BASE(va) != page)
-			mmu_translate(c, &e, va + len - 1, ACCESS_WRITE);
+			mmu_translate(c, &e, page, ACCESS_WRITE);
 	}
 }
 

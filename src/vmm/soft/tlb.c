@@ -177,17 +177,13 @@ static void flush_in_table(struct tlb *t, uint64_t va)
 
 void mmu_flush_page(struct cpu *c, uint64_t va)
 {
-	uint64_t space = current_space(c);
-
 	flush_in_table(c->tlb_super, va);
 	flush_in_table(c->tlb_override, va);
-	for (unsigned n = 0; n < TLB_USER_TABLES; n++) {
-		if (c->tlb_user[n]->space == space)
+	/* In every space: global pages are all spaces', and a PCID may have
+	   been loaded with several tables (SDM vol. 3, 4.10.4.1). */
+	for (unsigned n = 0; n < TLB_USER_TABLES; n++)
+		if (c->tlb_user[n]->space != SPACE_NONE)
 			flush_in_table(c->tlb_user[n], va);
-		else if (!(c->cr4 & CR4_PCIDE) &&
-			 c->tlb_user[n]->space != SPACE_NONE)
-			flush_in_table(c->tlb_user[n], va);
-	}
 	jump_flush(c);
 }
 
