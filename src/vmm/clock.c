@@ -145,7 +145,7 @@ static void sample(uint64_t *ns, uint64_t *tsc)
 
 uint64_t host_tsc_hz(void)
 {
-	const struct timespec pause = {.tv_nsec = 10000000};
+	const struct timespec pause = {.tv_nsec = 2000000};
 	uint64_t ns0, tsc0, ns1, tsc1, hz;
 	int mode;
 

@@ -150,15 +150,25 @@ static const struct {
 static const char *const level_name[] = {"x86-64", "x86-64-v2", "x86-64-v3",
 					 "x86-64-v4"};
 
-/* What the host has and we can offer. */
+/*
+ * What the host has and we can offer. CPUID takes tens of microseconds on a
+ * host that is itself a guest, so each leaf of the table is read once.
+ */
 static void take_host(bool has[])
 {
+	const struct feature *before = NULL;
+	struct cpuid_regs r = {0};
+
 	for (unsigned n = 1; n < X86_FEATURE_COUNT; n++) {
 		const struct feature *f = &feature_table[n];
-		struct cpuid_regs r = host_cpuid(f->leaf, f->subleaf);
 
-		has[n] = host_has_leaf(f->leaf) &&
-			 (register_of(&r, f->reg) >> f->bit & 1) != 0;
+		if (before == NULL || f->leaf != before->leaf ||
+		    f->subleaf != before->subleaf)
+			r = host_has_leaf(f->leaf)
+				? host_cpuid(f->leaf, f->subleaf)
+				: (struct cpuid_regs){0};
+		before = f;
+		has[n] = (register_of(&r, f->reg) >> f->bit & 1) != 0;
 	}
 	for (unsigned n = 0; n < ARRAY_SIZE(always); n++)
 		has[always[n]] = true;
