@@ -439,7 +439,8 @@ const char *vm_get_stat_desc(struct vmctx *ctx, int index);
 
 /*
  * The engine this VM runs on, or will ("soft", "kvm"), and why ("no
- * /dev/kvm"). why may be NULL. The strings live as long as ctx.
+ * /dev/kvm ..."); NULL when the one that was asked for cannot run here. why
+ * may be NULL. The strings live as long as ctx.
  */
 const char *vm_get_engine(struct vmctx *ctx, const char **why);
 

@@ -90,6 +90,17 @@ int room_mmio(struct vmcpu *vcpu, uint64_t gpa, unsigned bytes, bool write,
 	return -ENXIO;
 }
 
+bool room_owns_mmio(struct vmcpu *vcpu, uint64_t gpa, unsigned bytes)
+{
+	if (lapic_mmio_owns(vcpu->lapic, gpa))
+		return true;
+	for (size_t i = 0; i < ARRAY_SIZE(mmio_ranges); i++)
+		if (range_inside(gpa - mmio_ranges[i].base, bytes,
+				 mmio_ranges[i].size))
+			return true;
+	return false;
+}
+
 int room_msr(struct vmcpu *vcpu, uint32_t msr, bool write, uint64_t *value)
 {
 	return lapic_msr(vcpu->lapic, msr, write, value);

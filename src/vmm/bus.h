@@ -19,6 +19,9 @@ int room_pio(struct vmcpu *vcpu, uint16_t port, unsigned bytes, bool in,
 int room_mmio(struct vmcpu *vcpu, uint64_t gpa, unsigned bytes, bool write,
 	      uint64_t *value);
 
+/* Would room_mmio answer? Nothing is read or written. */
+bool room_owns_mmio(struct vmcpu *vcpu, uint64_t gpa, unsigned bytes);
+
 /*
  * APIC_BASE, TSC_DEADLINE and the x2APIC range. What else an MSR means is the
  * engine's affair; -ENXIO says so.

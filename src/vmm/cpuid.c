@@ -35,6 +35,7 @@ static const struct feature feature_table[X86_FEATURE_COUNT] = {
 struct cpu_model {
 	bool has[X86_FEATURE_COUNT];
 	bool is_amd;
+	bool is_named; /* the user chose a level, not the host */
 	unsigned maxphyaddr;
 	uint64_t xcr0;
 	uint64_t tsc_hz;
@@ -296,6 +297,7 @@ int cpu_model_create(const char *model, const char *features, uint64_t tsc_hz,
 	}
 	drop_orphans(m->has);
 	m->is_amd = vendor.ebx == 0x68747541 || vendor.ebx == 0x6f677948;
+	m->is_named = model != NULL && strcmp(model, "host") != 0;
 	m->tsc_hz = tsc_hz;
 	m->xcr0 = allowed_xcr0(m);
 	m->maxphyaddr = host_has_leaf(0x80000008)
@@ -306,6 +308,46 @@ int cpu_model_create(const char *model, const char *features, uint64_t tsc_hz,
 			      ? MIN(host_cpuid(0x80000000, 0).eax, 0x8000001du)
 			      : 0x80000008;
 	*out = m;
+	return 0;
+}
+
+/* The room's own doing: no engine needs to know of them. */
+static bool is_rooms(unsigned feature)
+{
+	static const uint16_t rooms[] = {
+	    X86_FEATURE_X2APIC,     X86_FEATURE_APIC,
+	    X86_FEATURE_HYPERVISOR, X86_FEATURE_TSC_DEADLINE,
+	    X86_FEATURE_INVTSC,     X86_FEATURE_TSC_ADJUST,
+	    X86_FEATURE_OSXSAVE, /* follows CR4 */
+	};
+
+	for (unsigned n = 0; n < ARRAY_SIZE(rooms); n++)
+		if (rooms[n] == feature)
+			return true;
+	return false;
+}
+
+int cpu_model_restrict(struct cpu_model *m,
+		       struct cpuid_regs (*engine)(void *arg, uint32_t leaf,
+						   uint32_t subleaf),
+		       void *arg, struct err *err)
+{
+	for (unsigned n = 1; n < X86_FEATURE_COUNT; n++) {
+		const struct feature *f = &feature_table[n];
+		struct cpuid_regs r = engine(arg, f->leaf, f->subleaf);
+
+		if (!m->has[n] || is_rooms(n) ||
+		    (register_of(&r, f->reg) >> f->bit & 1) != 0)
+			continue;
+		if (m->is_named)
+			return err_set(err, ENOTSUP,
+				       "cpu.model: the engine lacks %s here; "
+				       "use cpu.model=host or engine=soft",
+				       f->text);
+		m->has[n] = false;
+	}
+	drop_orphans(m->has);
+	m->xcr0 = allowed_xcr0(m);
 	return 0;
 }
 

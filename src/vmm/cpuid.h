@@ -24,6 +24,14 @@ struct cpuid_regs {
 /* model: "host" or NULL, "x86-64", "-v2", "-v3", "-v4"; features: "+x,-y". */
 int cpu_model_create(const char *model, const char *features, uint64_t tsc_hz,
 		     struct cpu_model **out, struct err *err);
+/*
+ * Takes away what the engine lacks, where the room does not provide it.
+ * -ENOTSUP when that makes another model of one that was named.
+ */
+int cpu_model_restrict(struct cpu_model *model,
+		       struct cpuid_regs (*engine)(void *arg, uint32_t leaf,
+						   uint32_t subleaf),
+		       void *arg, struct err *err);
 void cpu_model_destroy(struct cpu_model *model);
 
 /* What CPUID returns on this vCPU now (OSXSAVE, APIC id, XCR0 sizes). */

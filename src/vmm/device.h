@@ -94,6 +94,8 @@ uint64_t lapic_arbitration(struct lapic *lapic);
 /* The LAPIC as the engine sees it: irq.h's vcpu_ functions. */
 int lapic_pending(const struct lapic *lapic);
 int lapic_intack(struct lapic *lapic);
+/* Undoes lapic_intack; false: the vector did not come from this LAPIC. */
+bool lapic_return(struct lapic *lapic, int vector);
 uint8_t lapic_get_cr8(const struct lapic *lapic);
 void lapic_set_cr8(struct lapic *lapic, uint8_t cr8);
 void lapic_tsc_changed(struct lapic *lapic);
@@ -105,6 +107,7 @@ void lapic_tsc_changed(struct lapic *lapic);
  */
 int i8259_pending(struct vm *vm);
 int i8259_intack(struct vm *vm);
+void i8259_return(struct vm *vm, int vector); /* undoes it */
 void lapic_extint_raised(struct lapic *lapic);
 
 /* The HPET's timers 0 and 1 stand in for the PIT's and the RTC's interrupt. */

@@ -20,6 +20,15 @@ struct vmcpu;
 struct engine_ops {
 	const char *name;
 
+	/*
+	 * 0, or -errno with why it cannot run here and what to do. NULL: it
+	 * always can. auto: also when it would be slower than the others.
+	 * speed: of ring-0 code, in instructions a second. cache_dir: where
+	 * what was measured is kept until the next boot; NULL: nowhere.
+	 */
+	int (*usable)(const char *cache_dir, bool for_auto, uint64_t *speed,
+		      struct err *why);
+
 	/* vm->engine_data and vcpu->engine_data are the engine's own. */
 	int (*vm_create)(struct vm *vm, struct err *err);
 	void (*vm_destroy)(struct vm *vm);
@@ -63,6 +72,13 @@ struct engine_ops {
 			      int value);
 };
 
-extern const struct engine_ops soft_engine_ops;
+extern const struct engine_ops soft_engine_ops, kvm_engine_ops;
+
+/*
+ * asked: "auto", "soft", "kvm"; NULL or "": auto. 0 with *engine and why it
+ * was taken, or -errno with why the one asked for cannot run here.
+ */
+int engine_choose(const char *asked, const char *cache_dir,
+		  const struct engine_ops **engine, struct err *why);
 
 #endif

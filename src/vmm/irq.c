@@ -96,6 +96,13 @@ int vcpu_intr_accept(struct vmcpu *vcpu)
 	return lapic_intack(vcpu->lapic);
 }
 
+void vcpu_intr_return(struct vmcpu *vcpu, int vector)
+{
+	if (!lapic_return(vcpu->lapic, vector))
+		i8259_return(vcpu->vm, vector);
+	vcpu_request(vcpu, VCPU_REQ_INTR);
+}
+
 uint8_t vcpu_get_cr8(struct vmcpu *vcpu)
 {
 	return lapic_get_cr8(vcpu->lapic);

@@ -52,6 +52,8 @@ void ioapic_eoi(struct vm *vm, uint8_t vector); /* LAPIC to IOAPIC, level */
 int vcpu_intr_pending(struct vmcpu *vcpu);
 /* Acknowledges it (IRR to ISR, or the PIC's INTA); -1 if it went away. */
 int vcpu_intr_accept(struct vmcpu *vcpu);
+/* The vector last accepted was not delivered after all: it is pending again. */
+void vcpu_intr_return(struct vmcpu *vcpu, int vector);
 /* CR8 (the TPR's upper four bits). */
 uint8_t vcpu_get_cr8(struct vmcpu *vcpu);
 void vcpu_set_cr8(struct vmcpu *vcpu, uint8_t cr8);

@@ -323,6 +323,7 @@ int vcpu_run(struct vmcpu *vcpu, struct vm_exit *exit)
 	if (result != 0)
 		return result;
 	start = host_ns();
+	vcpu->failure.text[0] = '\0';
 	if (vcpu->exit_pending && exit->exitcode == vcpu->exit.exitcode)
 		vcpu->exit.u = exit->u;
 	do

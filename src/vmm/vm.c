@@ -231,7 +231,7 @@ int vm_engine_start(struct vm *vm, const struct vm_engine_options *options,
 				 vm->clock.tsc_hz, &vm->cpu_model, err);
 	if (error != 0)
 		return error;
-	error = engine_make(vm, &soft_engine_ops, err);
+	error = engine_make(vm, options->engine, err);
 	if (error != 0)
 		return error;
 	vm_clock_start(&vm->clock);

@@ -81,6 +81,7 @@ struct vmcpu {
 	 */
 	struct vcpu_state state;
 	struct vm_exit exit;
+	struct err failure; /* why engine->run failed, for a person */
 	uint64_t stats[VM_STAT_COUNT];
 };
 
@@ -121,7 +122,7 @@ int vm_get_vcpu(struct vm *vm, unsigned id, struct vmcpu **out);
 void vm_reset(struct vm *vm);
 /* Makes the engine and lets time run; stop takes the state back. */
 struct vm_engine_options {
-	const char *engine; /* NULL, "auto", "soft" */
+	const struct engine_ops *engine;
 	const char *cpu_model, *cpu_features;
 };
 int vm_engine_start(struct vm *vm, const struct vm_engine_options *options,

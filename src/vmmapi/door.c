@@ -181,10 +181,28 @@ int door_call(struct vmctx *ctx, enum verb_id id, int vcpu, void *arg,
 /* -- running ------------------------------------------------------------------
  */
 
+/* Chosen once a handle; its strings are given out (vm_get_engine). */
+int door_choose_engine(struct vmctx *ctx, const struct engine_ops **engine,
+		       struct err *err)
+{
+	int error;
+
+	pthread_mutex_lock(&ctx->engine_lock);
+	if (ctx->engine_error > 0)
+		ctx->engine_error =
+		    engine_choose(ctx->options.engine, ctx->rundir,
+				  &ctx->engine, &ctx->engine_why);
+	error = ctx->engine_error;
+	pthread_mutex_unlock(&ctx->engine_lock);
+	*engine = ctx->engine;
+	if (error != 0 && err != NULL)
+		*err = ctx->engine_why;
+	return error;
+}
+
 static int start_engine(struct vmctx *ctx, struct err *err)
 {
 	struct vm_engine_options options = {
-	    .engine = ctx->options.engine,
 	    .cpu_model = ctx->options.cpu_model[0] != '\0'
 			     ? ctx->options.cpu_model
 			     : NULL,
@@ -192,8 +210,10 @@ static int start_engine(struct vmctx *ctx, struct err *err)
 				? ctx->options.cpu_features
 				: NULL,
 	};
-	int error = vm_engine_start(ctx->vm, &options, err);
+	int error = door_choose_engine(ctx, &options.engine, err);
 
+	if (error == 0)
+		error = vm_engine_start(ctx->vm, &options, err);
 	if (error != 0)
 		return error;
 	error = ctl_start(ctx, err);

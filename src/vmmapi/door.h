@@ -63,6 +63,12 @@ struct vmctx {
 	uint64_t generation; /* of the state file, as last read or written */
 	struct vm_record record;
 	struct ctl_server *ctl;
+
+	pthread_mutex_t engine_lock; /* the next three */
+	int engine_error;            /* 1: not chosen yet */
+	const struct engine_ops *engine;
+	struct err engine_why;
+
 	int memflags;
 	bool memory_is_ours; /* anonymous: it goes with this process */
 
@@ -128,6 +134,9 @@ int statefile_read(struct vmctx *ctx, struct err *err);
 /* Calls a verb wherever the VM is: 0 or -1 with errno and a text. */
 int door_call(struct vmctx *ctx, enum verb_id id, int vcpu, void *arg,
 	      size_t size);
+/* The engine that runs it or will; -errno when the one asked for cannot. */
+int door_choose_engine(struct vmctx *ctx, const struct engine_ops **engine,
+		       struct err *err);
 /* vm_run's first step: this handle becomes the runner. */
 int door_start_running(struct vmctx *ctx);
 /* Ends that, saving the state unless the VM is to be destroyed. */

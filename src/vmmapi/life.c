@@ -16,6 +16,7 @@ static void handle_free(struct vmctx *ctx)
 	vm_free(ctx->vm);
 	place_close(ctx);
 	pthread_mutex_destroy(&ctx->lock);
+	pthread_mutex_destroy(&ctx->engine_lock);
 	free(ctx);
 }
 
@@ -32,6 +33,8 @@ static int handle_new(const char *name, bool create, struct vmctx **out,
 		return err_sys(err, ENOMEM, "%s", name);
 	snprintf(ctx->name, sizeof(ctx->name), "%s", name);
 	pthread_mutex_init(&ctx->lock, NULL);
+	pthread_mutex_init(&ctx->engine_lock, NULL);
+	ctx->engine_error = 1;
 	ctx->rundir_fd = ctx->dir_fd = ctx->lock_fd = -1;
 	door_options_get(&ctx->options);
 	error = vm_new(name, &ctx->vm);
@@ -325,13 +328,12 @@ const char *vm_get_name(struct vmctx *ctx)
 
 const char *vm_get_engine(struct vmctx *ctx, const char **why)
 {
-	bool asked =
-	    ctx->options.engine[0] != '\0' && ctx->options.engine[0] != 'a';
+	const struct engine_ops *engine;
+	int error = door_choose_engine(ctx, &engine, NULL);
 
 	if (why != NULL)
-		*why = asked ? "engine=soft was asked for"
-			     : "this build has no KVM engine";
-	return soft_engine_ops.name;
+		*why = ctx->engine_why.text;
+	return error == 0 ? engine->name : NULL;
 }
 
 int vm_clock_gettime(struct vmctx *ctx, uint64_t *ns)

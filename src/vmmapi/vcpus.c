@@ -87,6 +87,8 @@ int vm_run(struct vcpu *vcpu, struct vm_run *vm_run)
 	error = vm_get_vcpu(vcpu->ctx->vm, (unsigned)vcpu->id, &vmcpu);
 	if (error == 0)
 		error = vcpu_run(vmcpu, vm_run->vm_exit);
+	if (error != 0 && error != -EBUSY && vmcpu->failure.text[0] != '\0')
+		return door_result(error, &vmcpu->failure);
 	return door_result(error, NULL);
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * runner PAYLOAD [--cpus N] [--features LIST] [--triple]
+ * runner PAYLOAD [--cpus N] [--features LIST] [--triple] [--engine NAME]
  *
  * A VMM of its own on vmmapi.h alone: loads a flat payload at 1 MiB, enters
  * it in 64-bit mode, answers its ports and memory, prints its lines as TAP.
@@ -374,12 +374,12 @@ static void set_registers(struct vcpu *vcpu)
 		bail_out("vm_set_register_set");
 }
 
-static void make_vm(struct machine *m, const char *features)
+static void make_vm(struct machine *m, const char *engine, const char *features)
 {
 	strcpy(m->rundir, "/tmp/guesttest.XXXXXX");
 	if (mkdtemp(m->rundir) == NULL ||
 	    vm_set_option("rundir", m->rundir) != 0 ||
-	    vm_set_option("engine", "soft") != 0 ||
+	    vm_set_option("engine", engine) != 0 ||
 	    (features != NULL && vm_set_option("cpu.features", features) != 0))
 		bail_out("options");
 	if (vm_create("t") != 0 || (m->ctx = vm_open("t")) == NULL)
@@ -427,7 +427,7 @@ static void run(struct machine *m)
 int main(int argc, char **argv)
 {
 	struct machine m = {.cpus = 1, .lock = PTHREAD_MUTEX_INITIALIZER};
-	const char *features = NULL;
+	const char *engine = "soft", *features = NULL, *why;
 	unsigned checks, failures;
 
 	for (int n = 2; n < argc; n++) {
@@ -437,11 +437,19 @@ int main(int argc, char **argv)
 			m.cpus = (unsigned)atoi(argv[++n]);
 		else if (strcmp(argv[n], "--features") == 0 && n + 1 < argc)
 			features = argv[++n];
+		else if (strcmp(argv[n], "--engine") == 0 && n + 1 < argc)
+			engine = argv[++n];
 	}
 	if (argc < 2 || m.cpus < 1 || m.cpus > VM_MAXCPU)
 		bail_out("runner PAYLOAD [--cpus N] [--features LIST]");
 	m.expect = expectations_new();
-	make_vm(&m, features);
+	make_vm(&m, engine, features);
+	engine = vm_get_engine(m.ctx, &why);
+	if (engine == NULL) {
+		take_down(&m);
+		printf("1..0 # SKIP %s\n", why);
+		return 0;
+	}
 	load(&m, argv[1]);
 	make_tables(&m);
 	set_registers(m.vcpu[0]);

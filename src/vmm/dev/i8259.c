@@ -210,6 +210,36 @@ int i8259_intack(struct vm *vm)
 	return vector;
 }
 
+/* One chip's part: true if the vector is one of its. A spurious one is not in
+   service and does not come back. */
+static bool put_back(struct i8259 *pic, unsigned index, int vector)
+{
+	struct chip *chip = &pic->chip[index];
+	int input = vector - chip->vector_base;
+
+	if (input < 0 || input > 7)
+		return false;
+	if ((chip->isr & BIT(input)) == 0 && chip->auto_eoi == 0)
+		return true;
+	chip->isr &= (uint8_t)~BIT(input);
+	if (!is_level(pic, index * 8 + (unsigned)input))
+		chip->irr |= (uint8_t)BIT(input);
+	return true;
+}
+
+void i8259_return(struct vm *vm, int vector)
+{
+	struct i8259 *pic = vm->pic;
+
+	if (pic == NULL)
+		return;
+	pthread_mutex_lock(&pic->lock);
+	if (!put_back(pic, 0, vector) && put_back(pic, 1, vector))
+		pic->chip[0].isr &= (uint8_t)~BIT(CASCADE_INPUT);
+	update(pic);
+	pthread_mutex_unlock(&pic->lock);
+}
+
 void i8259_set_trigger(struct vm *vm, unsigned irq, bool level)
 {
 	struct i8259 *pic = vm->pic;

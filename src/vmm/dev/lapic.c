@@ -340,6 +340,22 @@ int lapic_intack(struct lapic *lapic)
 	return vector;
 }
 
+bool lapic_return(struct lapic *lapic, int vector)
+{
+	bool mine;
+
+	pthread_mutex_lock(&lapic->lock);
+	mine = vector >= 16 && vector < 256 &&
+	       test_bit(lapic->isr, (unsigned)vector);
+	if (mine) {
+		set_bit(lapic->isr, (unsigned)vector, false);
+		set_bit(lapic->irr, (unsigned)vector, true);
+		lapic_update(lapic);
+	}
+	pthread_mutex_unlock(&lapic->lock);
+	return mine;
+}
+
 uint8_t lapic_get_cr8(const struct lapic *lapic)
 {
 	return (uint8_t)(lapic->tpr >> 4);

@@ -253,6 +253,17 @@ const struct engine_ops soft_engine_ops = {
     .capability_set = fake_capability_set,
 };
 
+static int fake_unusable(const char *cache_dir, bool for_auto, uint64_t *speed,
+			 struct err *why)
+{
+	return err_set(why, ENODEV, "no KVM in this test");
+}
+
+const struct engine_ops kvm_engine_ops = {
+    .name = "kvm",
+    .usable = fake_unusable,
+};
+
 /* Nobody looks into the model. */
 int cpu_model_create(const char *model, const char *features, uint64_t tsc_hz,
 		     struct cpu_model **out, struct err *err)

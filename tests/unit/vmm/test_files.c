@@ -118,7 +118,6 @@ static void test_rundir_errors(void **state)
 	assert_error(vm_set_option("rundir", ""), EINVAL, "rundir");
 	assert_error(vm_set_option("nosuch", "1"), EINVAL, "nosuch");
 	assert_error(vm_set_option("engine", "fast"), EINVAL, "engine=fast");
-	assert_error(vm_set_option("engine", "kvm"), ENOTSUP, "engine=kvm");
 	assert_error(vm_set_option("soft.jit", "on"), ENOTSUP, "soft.jit");
 	assert_int_equal(vm_set_option("soft.jit", "off"), 0);
 }

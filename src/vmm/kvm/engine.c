@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/* The KVM engine's objects: a VM's and a vCPU's part, made and destroyed. */
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "vmm/kvm/kvm.h"
+#include "x86/features.h"
+
+/* Pages that KVM wants on Intel CPUs without unrestricted guest mode, where a
+   PC has neither RAM nor ROM nor devices. */
+#define IDENTITY_MAP 0xfeffc000ull
+#define TSS_ADDRESS  0xfeffd000ul
+
+/* -- the VM's part ----------------------------------------------------------
+ */
+
+static void vm_part_destroy(struct vm *vm)
+{
+	struct kvm_vm *kvm = vm->engine_data;
+
+	if (kvm == NULL)
+		return;
+	if (kvm->fd >= 0)
+		close(kvm->fd);
+	if (kvm->kvm >= 0)
+		close(kvm->kvm);
+	pthread_mutex_destroy(&kvm->lock);
+	free(kvm);
+	vm->engine_data = NULL;
+}
+
+static int add_slot(struct kvm_vm *kvm, uint32_t slot, uint64_t gpa,
+		    uint64_t size, struct err *err)
+{
+	struct kvm_userspace_memory_region region = {
+	    .slot = slot,
+	    .guest_phys_addr = gpa,
+	    .memory_size = size,
+	    .userspace_addr = (uintptr_t)(kvm->vm->mem.base + gpa),
+	};
+
+	if (size == 0 ||
+	    ioctl(kvm->fd, KVM_SET_USER_MEMORY_REGION, &region) == 0)
+		return 0;
+	return kvm_failed(err, kvm->vm->name, "KVM_SET_USER_MEMORY_REGION",
+			  errno, "try less memory (-m) or engine=soft");
+}
+
+static int set_up_board(struct kvm_vm *kvm, struct err *err)
+{
+	uint64_t identity = IDENTITY_MAP;
+
+	if (ioctl(kvm->fd, KVM_SET_IDENTITY_MAP_ADDR, &identity) != 0)
+		return kvm_failed(err, kvm->vm->name,
+				  "KVM_SET_IDENTITY_MAP_ADDR", errno,
+				  "use engine=soft");
+	if (ioctl(kvm->fd, KVM_SET_TSS_ADDR, TSS_ADDRESS) != 0)
+		return kvm_failed(err, kvm->vm->name, "KVM_SET_TSS_ADDR", errno,
+				  "use engine=soft");
+	return 0;
+}
+
+static int set_up_vm(struct kvm_vm *kvm, struct err *err)
+{
+	const struct vm_mem *mem = &kvm->vm->mem;
+	int size, error;
+
+	kvm->kvm = kvm_open(err);
+	if (kvm->kvm < 0)
+		return kvm->kvm;
+	kvm->fd = kvm_new_vm(kvm->kvm, err);
+	if (kvm->fd < 0)
+		return kvm->fd;
+	size = ioctl(kvm->kvm, KVM_GET_VCPU_MMAP_SIZE, 0);
+	if (size < (int)sizeof(struct kvm_run))
+		return kvm_failed(err, kvm->vm->name, "KVM_GET_VCPU_MMAP_SIZE",
+				  size < 0 ? errno : EINVAL, "use engine=soft");
+	kvm->run_size = (size_t)size;
+	error = set_up_board(kvm, err);
+	if (error == 0)
+		error = add_slot(kvm, 0, 0, mem->low_size, err);
+	if (error == 0)
+		error = add_slot(kvm, 1, MEM_HIGH_BASE, mem->high_size, err);
+	if (error == 0)
+		error = kvm_set_msr_filter(kvm, err);
+	if (error == 0)
+		error = kvm_reduce_model(kvm, err);
+	return error;
+}
+
+static int vm_part_create(struct vm *vm, struct err *err)
+{
+	struct kvm_vm *kvm = calloc(1, sizeof(*kvm));
+	int error;
+
+	if (kvm == NULL)
+		return err_set(err, ENOMEM, "%s: no memory for the CPU engine",
+			       vm->name);
+	vm->engine_data = kvm;
+	kvm->vm = vm;
+	kvm->kvm = kvm->fd = -1;
+	pthread_mutex_init(&kvm->lock, NULL);
+	error = set_up_vm(kvm, err);
+	if (error != 0)
+		vm_part_destroy(vm);
+	return error;
+}
+
+/* -- a vCPU's part ----------------------------------------------------------
+ */
+
+static void vcpu_part_destroy(struct vmcpu *vcpu)
+{
+	struct kvm_cpu *c = vcpu->engine_data;
+
+	if (c == NULL)
+		return;
+	if (c->run != NULL)
+		munmap(c->run, c->kvm->run_size);
+	if (c->fd >= 0)
+		close(c->fd);
+	free(c);
+	vcpu->engine_data = NULL;
+}
+
+static int set_up_vcpu(struct kvm_cpu *c, struct err *err)
+{
+	struct kvm_vm *kvm = c->kvm;
+	void *run;
+
+	c->fd = ioctl(kvm->fd, KVM_CREATE_VCPU, (unsigned long)c->vcpu->id);
+	if (c->fd < 0)
+		return kvm_failed(err, kvm->vm->name, "KVM_CREATE_VCPU", errno,
+				  "try fewer CPUs (-c)");
+	run = mmap(NULL, kvm->run_size, PROT_READ | PROT_WRITE, MAP_SHARED,
+		   c->fd, 0);
+	if (run == MAP_FAILED)
+		return kvm_failed(err, kvm->vm->name, "mmap of a vCPU", errno,
+				  NULL);
+	c->run = run;
+	c->run->kvm_valid_regs = KVM_SYNC_X86_REGS;
+	return kvm_set_cpuid(c, err);
+}
+
+static int vcpu_part_create(struct vmcpu *vcpu, struct err *err)
+{
+	struct kvm_cpu *c = calloc(1, sizeof(*c));
+	int error;
+
+	if (c == NULL)
+		return err_set(err, ENOMEM, "vCPU %u: no memory", vcpu->id);
+	vcpu->engine_data = c;
+	c->vcpu = vcpu;
+	c->kvm = vcpu->vm->engine_data;
+	c->fd = -1;
+	error = set_up_vcpu(c, err);
+	if (error == 0) {
+		error = kvm_state_set(vcpu, &vcpu->state);
+		if (error != 0)
+			err_sys(err, -error,
+				"vCPU %u: KVM refuses its state; try "
+				"cpu.model=x86-64-v2 or engine=soft",
+				vcpu->id);
+	}
+	if (error != 0)
+		vcpu_part_destroy(vcpu);
+	return error;
+}
+
+/* -- capabilities -----------------------------------------------------------
+ */
+
+static bool *capability(struct kvm_cpu *c, enum vm_cap_type cap)
+{
+	switch (cap) {
+	case VM_CAP_MTRAP_EXIT:
+		return &c->cap_mtrap;
+	case VM_CAP_BPT_EXIT:
+		return &c->cap_bpt;
+	default:
+		return NULL;
+	}
+}
+
+/* Always there; cannot be taken away. */
+static bool is_inherent(const struct vmcpu *vcpu, enum vm_cap_type cap)
+{
+	const struct cpu_model *model = vcpu->vm->cpu_model;
+
+	switch (cap) {
+	case VM_CAP_UNRESTRICTED_GUEST:
+		return true;
+	case VM_CAP_ENABLE_INVPCID:
+		return cpu_model_has(model, X86_FEATURE_INVPCID);
+	case VM_CAP_RDPID:
+		return cpu_model_has(model, X86_FEATURE_RDPID);
+	case VM_CAP_RDTSCP:
+		return cpu_model_has(model, X86_FEATURE_RDTSCP);
+	default:
+		return false;
+	}
+}
+
+static int capability_get(struct vmcpu *vcpu, enum vm_cap_type cap, int *value)
+{
+	bool *flag = capability(vcpu->engine_data, cap);
+
+	if (flag == NULL && !is_inherent(vcpu, cap))
+		return -ENOENT;
+	*value = flag == NULL || *flag;
+	return 0;
+}
+
+static int capability_set(struct vmcpu *vcpu, enum vm_cap_type cap, int value)
+{
+	struct kvm_cpu *c = vcpu->engine_data;
+	bool *flag = capability(c, cap);
+	bool before;
+	int error;
+
+	if (flag == NULL)
+		return is_inherent(vcpu, cap) && value != 0 ? 0 : -ENOENT;
+	before = *flag;
+	*flag = value != 0;
+	error = kvm_debug_update(c);
+	if (error != 0)
+		*flag = before;
+	return error;
+}
+
+/* -- the rest ---------------------------------------------------------------
+ */
+
+/* KVM reads what is in memory: it keeps no code of its own. */
+static void code_written(struct vm *vm, uint64_t gpa, uint64_t len)
+{
+}
+
+const struct engine_ops kvm_engine_ops = {
+    .name = "kvm",
+    .usable = kvm_usable,
+    .vm_create = vm_part_create,
+    .vm_destroy = vm_part_destroy,
+    .vcpu_create = vcpu_part_create,
+    .vcpu_destroy = vcpu_part_destroy,
+    .run = kvm_run_vcpu,
+    .complete = kvm_complete,
+    .restart_instruction = kvm_restart_instruction,
+    .state_get = kvm_state_get,
+    .state_set = kvm_state_set,
+    .kick = kvm_kick,
+    .code_written = code_written,
+    .capability_get = capability_get,
+    .capability_set = capability_set,
+};
