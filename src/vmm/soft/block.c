@@ -14,7 +14,6 @@
 #include "vmm/soft/branch.h"
 #include "vmm/soft/cpu.h"
 #include "vmm/soft/handlers.h"
-#include "vmm/soft/stack.h"
 
 #define HASH_BITS  14
 #define PAGE_BITS  11
@@ -114,19 +113,6 @@ void block_unwind(struct cpu *c, const struct insn *i)
 	c->rip = code_mask(c, insn_rip(c, i));
 }
 
-/* CALL and RET have moved the stack pointer before they got here. */
-static _Noreturn void bad_target(struct cpu *c, const struct insn *i)
-{
-	const struct handler *h = opcode_table[i->op].handler;
-	int64_t size = 1 << i->lsize;
-
-	if (h == &h_call || h == &h_calln)
-		stack_set(c, stack_offset(c, size));
-	else if (h == &h_ret)
-		stack_set(c, stack_offset(c, -size - i->imm));
-	raise_gp(c, i, 0);
-}
-
 /* Near branches fault before they are taken (SDM vol. 2, JMP). */
 void branch_check_slow(struct cpu *c, const struct insn *i, uint64_t rip)
 {
@@ -135,9 +121,9 @@ void branch_check_slow(struct cpu *c, const struct insn *i, uint64_t rip)
 
 		if ((uint64_t)((int64_t)(rip << (64 - bits)) >> (64 - bits)) !=
 		    rip)
-			bad_target(c, i);
+			raise_gp(c, i, 0);
 	} else if (rip > c->seg[SEG_CS].limit) {
-		bad_target(c, i);
+		raise_gp(c, i, 0);
 	}
 }
 

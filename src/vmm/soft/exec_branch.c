@@ -27,8 +27,20 @@ EXEC(jmp)
 	return branch(c, i, TAKEN, i->imm);
 }
 
+/* Where a taken relative branch goes. */
+static uint64_t branch_target(const struct cpu *c, const struct insn *i)
+{
+	uint64_t rip = c->gpr[17] + (uint64_t)i->imm;
+
+	if (c->code_size == 8)
+		return rip;
+	return i->lsize == 1 ? (uint16_t)rip : (uint32_t)rip;
+}
+
 EXEC(call)
 {
+	if (c->block->link[TAKEN] == NULL)
+		branch_check(c, i, branch_target(c, i));
 	push(c, i, i->lsize, next_rip(c, i));
 	return branch(c, i, TAKEN, i->imm);
 }
