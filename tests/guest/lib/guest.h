@@ -274,6 +274,9 @@ void *page_alloc(void);
 #define LAPIC_CURRENT 0x390
 #define LAPIC_DIVIDE  0x3e0
 
+#define MSR_APIC_BASE 0x1b
+#define MSR_X2APIC    0x800 /* + register >> 4 */
+
 static inline uint32_t lapic_read(unsigned reg)
 {
 	return *(volatile uint32_t *)(uintptr_t)(LAPIC + reg);

@@ -16,9 +16,13 @@ void lapic_enable(void)
 	lapic_write(LAPIC_SVR, 0x1ff);
 }
 
+/* In the mode that this vCPU's LAPIC is in (IA32_APIC_BASE.EXTD). */
 void lapic_eoi(void)
 {
-	lapic_write(LAPIC_EOI, 0);
+	if (rdmsr(MSR_APIC_BASE) & BIT(10))
+		wrmsr(MSR_X2APIC + (LAPIC_EOI >> 4), 0);
+	else
+		lapic_write(LAPIC_EOI, 0);
 }
 
 /* The runner says how many vCPUs there are by where the BSP's RDI was. */
