@@ -47,9 +47,12 @@ mkdir -p /dev/pts /dev/shm
 mount -t devpts pts /dev/pts
 mount -t tmpfs shm /dev/shm
 mount -t tmpfs run /run
-# Each device names the modules that may drive it.
-find /sys/devices -name modalias -exec cat {} + 2>/dev/null | sort -u |
-    xargs modprobe -qa 2>/dev/null
+# Each device names the modules that may drive it. Twice: virtio's devices are
+# only there once PCI's have a driver.
+for bus in pci virtio; do
+	find /sys/devices -name modalias -exec cat {} + 2>/dev/null |
+	    sort -u | xargs modprobe -qa 2>/dev/null
+done
 modprobe -q evdev
 [ ! -e /dev/input/event0 ] || acpid -l /dev/null
 hostname guest

@@ -7,13 +7,16 @@
 #include "dev/lpc.h"
 #include "dev/pci.h"
 #include "dev/pci_uart.h"
+#include "dev/virtio_devices.h"
 
 /* name in -s, variable of a first bare word, operations, summary */
 #define PCI_DEVICES(X)                                                         \
 	X("amd_hostbridge", NULL, amd_hostbridge_ops, "AMD host bridge")       \
 	X("hostbridge", NULL, hostbridge_ops, "host bridge")                   \
 	X("lpc", NULL, lpc_ops, "LPC bridge for the devices of -l")            \
-	X("uart", "path", pci_uart_ops, "serial card")
+	X("uart", "path", pci_uart_ops, "serial card")                         \
+	X("virtio-blk", "path", virtio_blk_ops, "disk")                        \
+	X("virtio-rnd", NULL, virtio_rnd_ops, "random numbers")
 
 #define DESCRIPTION(name, first, ops, summary) {name, first, summary},
 #define OPERATIONS(name, first, ops, summary)  &ops,

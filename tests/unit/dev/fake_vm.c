@@ -102,3 +102,18 @@ vm_paddr_t vm_get_highmem_base(struct vmctx *vm)
 	(void)vm;
 	return 4 * GiB;
 }
+
+void *vm_map_gpa(struct vmctx *vm, vm_paddr_t gpa, size_t len)
+{
+	return vm->ram != NULL && range_inside(gpa, len, vm->ram_size)
+		   ? vm->ram + gpa
+		   : NULL;
+}
+
+void vm_mem_dirty(struct vmctx *vm, vm_paddr_t gpa, size_t len)
+{
+	if (range_inside(gpa, len, vm->ram_size))
+		atomic_fetch_add(&vm->dirty, len);
+	else
+		vm->wrong++;
+}

@@ -3,6 +3,7 @@
 #ifndef FAKE_VM_H
 #define FAKE_VM_H
 
+#include <stdatomic.h>
 #include <vmmapi.h>
 
 struct vmctx {
@@ -12,11 +13,14 @@ struct vmctx {
 	int pins[64]; /* level */
 	unsigned int edges[64];
 	unsigned int wrong; /* calls that change nothing, or out of range */
-	unsigned int msis;
+	atomic_uint msis;
 	uint64_t msi_address;
 	uint64_t msi_data;
 	enum vm_suspend_how how;
 	enum vm_intr_trigger trigger[16];
+	uint8_t *ram; /* from address 0 on; NULL: none to map */
+	size_t ram_size;
+	atomic_size_t dirty; /* bytes that passed the write gate */
 };
 
 #endif
