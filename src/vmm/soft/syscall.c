@@ -71,8 +71,7 @@ EXEC(sysret)
 	if (to_64)
 		check_canonical(c, i, c->gpr[1]);
 	end_block(c, i);
-	rflags_set(c, c->gpr[11],
-		   ~(uint64_t)(RFLAGS_RF | RFLAGS_VM | RFLAGS_ONE));
+	rflags_set(c, c->gpr[11], 0x3c7fd5); /* all but reserved, RF, VM */
 	c->rip = to_64 ? c->gpr[1] : (uint32_t)c->gpr[1];
 	cs = flat_code(to_64 ? base + 16 : base, 3, to_64);
 	ss = flat_stack(base + 8, 3);
