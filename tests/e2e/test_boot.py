@@ -37,6 +37,9 @@ def test_reboot(machine, guest):
 def test_power_button(machine, guest):
     """SIGTERM presses it; the guest's acpid finds it by ACPI."""
     vm = to_shell(machine, guest)
+    # Who presses it before acpid listens presses it for nobody.
+    vm.run("until pidof acpid; do sleep 0.1; done > /dev/null; sleep 1; "
+           "echo listening-$((6 * 7))", "listening-42")
     vm.process.send_signal(signal.SIGTERM)
     vm.expect("going down")
     assert vm.wait() == POWEROFF
