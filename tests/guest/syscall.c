@@ -116,7 +116,7 @@ extern uint64_t user_saved_rsp;
 	"movq %rsi, %r11\n movq %rsi, %rdx\n" text
 KERNEL_CODE(go_sysretq, SAVE_AND("movq $user_stack + 4000, %rsp\n sysretq"));
 KERNEL_CODE(go_sysretl, SAVE_AND("movq $user_stack + 4000, %rsp\n sysretl"));
-KERNEL_CODE(go_sysexitq, SAVE_AND("rex.w sysexit"));
+KERNEL_CODE(go_sysexitq, SAVE_AND(".byte 0x48; sysexit"));
 KERNEL_CODE(go_sysexitl, SAVE_AND("sysexit"));
 typedef uint64_t go_fn(uint64_t rdi, uint64_t rsi);
 #define GO(name, a, b)                                                         \
