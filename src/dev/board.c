@@ -203,11 +203,26 @@ void board_describe(const struct board *board, struct fw_board *out)
 	out->highmem = vm_get_highmem_size(board->ctx);
 }
 
+void board_pause(struct board *board)
+{
+	pci_pause(board->pci);
+	parts_of(board)->paused = true;
+}
+
+void board_resume(struct board *board)
+{
+	parts_of(board)->paused = false;
+	pci_resume(board->pci);
+}
+
 int board_save(struct board *board, struct state_writer *writer)
 {
 	struct board_parts *parts = parts_of(board);
-	int error = i8042_save(parts->i8042, writer);
+	int error;
 
+	if (!parts->paused)
+		return -EBUSY;
+	error = i8042_save(parts->i8042, writer);
 	if (error == 0)
 		error = pm_save(parts->pm, writer);
 	if (error == 0)
@@ -219,8 +234,11 @@ int board_load(struct board *board, struct state_reader *reader,
 	       struct err *err)
 {
 	struct board_parts *parts = parts_of(board);
-	int error = i8042_load(parts->i8042, reader, err);
+	int error;
 
+	if (!parts->paused)
+		return err_set(err, EBUSY, "the board is not paused");
+	error = i8042_load(parts->i8042, reader, err);
 	if (error == 0)
 		error = pm_load(parts->pm, reader, err);
 	if (error == 0)

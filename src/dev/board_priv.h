@@ -19,6 +19,7 @@ struct board_parts {
 	struct i8042 *i8042;
 	struct pm *pm;
 	struct io_range post_codes[2];
+	bool paused;
 };
 
 struct irq_wires *board_irqs(struct board *board);
@@ -30,7 +31,15 @@ struct irq_wires *board_irqs(struct board *board);
 int board_open_chardev(struct board *board, struct config_node *node,
 		       struct chardev **out, struct err *err);
 
-/* Everything the guest can see of the board; vCPUs stopped. */
+/*
+ * Everything the guest can see of the board. First the vCPUs stop; then, on
+ * the event loop's thread, board_pause waits for what is with backends, and
+ * nothing of the board changes until board_resume. Without a pause saving and
+ * loading are -EBUSY. After a load that failed the board is good for nothing
+ * but board_destroy.
+ */
+void board_pause(struct board *board);
+void board_resume(struct board *board);
 int board_save(struct board *board, struct state_writer *writer);
 int board_load(struct board *board, struct state_reader *reader,
 	       struct err *err);

@@ -444,6 +444,28 @@ void pci_describe(const struct pci *pci, struct fw_board *out)
 
 /* -- saved state ----------------------------------------------------------- */
 
+/* All of them, before anything is saved: what a device finishes now may still
+   raise its interrupt. */
+void pci_pause(struct pci *pci)
+{
+	struct pci_device *dev;
+
+	for (dev = pci->devices; dev != NULL; dev = dev->next) {
+		if (dev->ops->pause != NULL)
+			dev->ops->pause(dev);
+	}
+}
+
+void pci_resume(struct pci *pci)
+{
+	struct pci_device *dev;
+
+	for (dev = pci->devices; dev != NULL; dev = dev->next) {
+		if (dev->ops->resume != NULL)
+			dev->ops->resume(dev);
+	}
+}
+
 struct pci_state {
 	uint32_t config_address;
 };

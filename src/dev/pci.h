@@ -90,7 +90,14 @@ struct pci_device_ops {
 	void (*config_written)(struct pci_device *dev, unsigned int offset,
 			       unsigned int bytes);
 
-	/* What the configuration space does not hold. */
+	/* After pause nothing changes guest memory, interrupts or what is
+	   saved, until resume: requests that are with a backend have come
+	   back. vCPUs are stopped, and the event loop is the caller. */
+	void (*pause)(struct pci_device *dev);
+	void (*resume)(struct pci_device *dev);
+
+	/* What the configuration space does not hold; between pause and
+	   resume. */
 	int (*save)(struct pci_device *dev, struct state_writer *writer);
 	int (*load)(struct pci_device *dev, struct state_reader *reader,
 		    struct err *err);
@@ -176,6 +183,8 @@ struct irq_wires *pci_irqs(struct pci_device *dev);
 struct pci_device *pci_find(struct pci *pci, unsigned int bus,
 			    unsigned int slot, unsigned int func);
 
+void pci_pause(struct pci *pci);
+void pci_resume(struct pci *pci);
 int pci_save(struct pci *pci, struct state_writer *writer);
 int pci_load(struct pci *pci, struct state_reader *reader, struct err *err);
 

@@ -173,7 +173,7 @@ void virtio_fail(struct virtio *v, unsigned int queue, const char *why)
 
 static bool is_live(const struct virtio *v)
 {
-	return v->s.status & VIRTIO_DRIVER_OK && !v->resetting &&
+	return v->s.status & VIRTIO_DRIVER_OK && !v->resetting && !v->paused &&
 	       !(v->s.status & VIRTIO_NEEDS_RESET);
 }
 
@@ -408,15 +408,35 @@ static int save_locked(struct virtio *v, struct state_writer *writer)
 	return error;
 }
 
-/* With the vCPUs stopped: what is with a backend comes back first. */
+void virtio_pci_pause(struct pci_device *dev)
+{
+	struct virtio *v = pci_private(dev);
+
+	pthread_mutex_lock(&v->lock);
+	v->paused = true;
+	while (v->in_flight > 0)
+		pthread_cond_wait(&v->idle, &v->lock);
+	pthread_mutex_unlock(&v->lock);
+}
+
+/* The event loop looks for what was available when it was paused or saved:
+   the driver has notified of it, and will not again. */
+void virtio_pci_resume(struct pci_device *dev)
+{
+	struct virtio *v = pci_private(dev);
+
+	pthread_mutex_lock(&v->lock);
+	v->paused = false;
+	later(v);
+	pthread_mutex_unlock(&v->lock);
+}
+
 int virtio_pci_save(struct pci_device *dev, struct state_writer *writer)
 {
 	struct virtio *v = pci_private(dev);
 	int error;
 
 	pthread_mutex_lock(&v->lock);
-	while (v->in_flight > 0)
-		pthread_cond_wait(&v->idle, &v->lock);
 	error = save_locked(v, writer);
 	pthread_mutex_unlock(&v->lock);
 	return error;
@@ -486,7 +506,6 @@ static int load_locked(struct virtio *v, struct state_reader *reader,
 	return error;
 }
 
-/* What was available at the time of saving may have been notified already. */
 int virtio_pci_load(struct pci_device *dev, struct state_reader *reader,
 		    struct err *err)
 {
@@ -497,8 +516,6 @@ int virtio_pci_load(struct pci_device *dev, struct state_reader *reader,
 	error = load_locked(v, reader, err);
 	if (error < 0)
 		reset_now(v);
-	else
-		later(v);
 	pthread_mutex_unlock(&v->lock);
 	return error;
 }

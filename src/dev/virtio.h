@@ -67,6 +67,8 @@ struct virtio_device {
 	    .bar_write = virtio_pci_bar_write,                                 \
 	    .config_reading = virtio_pci_config_reading,                       \
 	    .config_written = virtio_pci_config_written,                       \
+	    .pause = virtio_pci_pause,                                         \
+	    .resume = virtio_pci_resume,                                       \
 	    .save = virtio_pci_save,                                           \
 	    .load = virtio_pci_load,                                           \
 	}
@@ -123,6 +125,8 @@ void virtio_pci_config_reading(struct pci_device *dev, unsigned int offset,
 			       unsigned int bytes);
 void virtio_pci_config_written(struct pci_device *dev, unsigned int offset,
 			       unsigned int bytes);
+void virtio_pci_pause(struct pci_device *dev);
+void virtio_pci_resume(struct pci_device *dev);
 int virtio_pci_save(struct pci_device *dev, struct state_writer *writer);
 int virtio_pci_load(struct pci_device *dev, struct state_reader *reader,
 		    struct err *err);

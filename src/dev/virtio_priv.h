@@ -40,7 +40,8 @@ struct virtio {
 	unsigned int *budgets;  /* requests a queue may take at once */
 	unsigned int in_flight; /* requests, of all queues */
 	bool resetting;
-	bool again; /* the event loop goes on with the queues */
+	bool again;  /* the event loop goes on with the queues */
+	bool paused; /* the queues wait for resume */
 	unsigned int complaints;
 };
 

@@ -3,6 +3,11 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "dev/board_priv.h"
 
 int machine_start(struct machine *m, const char *const *variables,
 		  struct err *err)
@@ -24,6 +29,48 @@ void machine_end(struct machine *m)
 	board_destroy(m->board);
 	loop_destroy(m->loop);
 	config_destroy(m->config);
+}
+
+static void stop_loop(void *arg, uint32_t events)
+{
+	(void)events;
+	loop_stop(arg);
+}
+
+void loop_step(struct machine *m)
+{
+	int fd = eventfd(1, EFD_CLOEXEC);
+	struct loop_source *stop;
+
+	if (fd < 0)
+		abort();
+	stop = loop_add(m->loop, fd, EPOLLIN, stop_loop, m->loop);
+	if (stop == NULL || loop_run(m->loop) != 0)
+		abort();
+	loop_remove(stop);
+	close(fd);
+}
+
+void save_board(struct machine *m, struct state_writer *writer)
+{
+	board_pause(m->board);
+	if (board_save(m->board, writer) != 0)
+		abort();
+	board_resume(m->board);
+}
+
+int load_board(struct machine *m, const struct state_writer *from,
+	       struct err *err)
+{
+	struct state_reader reader = {from->data, from->size, 0};
+	int error;
+
+	board_pause(m->board);
+	error = board_load(m->board, &reader, err);
+	board_resume(m->board);
+	if (error == 0 && reader.position != reader.size)
+		abort();
+	return error;
 }
 
 uint32_t in(struct machine *m, uint16_t port, unsigned int bytes)

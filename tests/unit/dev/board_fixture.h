@@ -4,6 +4,7 @@
 #define BOARD_FIXTURE_H
 
 #include "backend/loop.h"
+#include "base/state.h"
 #include "dev/board.h"
 #include "fake_vm.h"
 
@@ -19,6 +20,12 @@ struct machine {
 int machine_start(struct machine *m, const char *const *variables,
 		  struct err *err);
 void machine_end(struct machine *m);
+/* Serves what the event loop has to do now. */
+void loop_step(struct machine *m);
+/* As for a snapshot: pause, save, resume; pause, load, resume. */
+void save_board(struct machine *m, struct state_writer *writer);
+int load_board(struct machine *m, const struct state_writer *from,
+	       struct err *err);
 
 uint32_t in(struct machine *m, uint16_t port, unsigned int bytes);
 void out(struct machine *m, uint16_t port, unsigned int bytes, uint32_t value);

@@ -356,13 +356,11 @@ static void test_state(void **state)
 	cfg_out(m, 31, 0x60, 1, 0x8b);
 	cfg_out(m, 4, 0x10, 4, 0x7000);
 	out(m, 0x7001, 1, 2);
-	assert_int_equal(board_save(m->board, &first), 0);
+	save_board(m, &first);
 	assert_int_equal(machine_start(&other, usual, &err), 0);
-	reader = (struct state_reader){first.data, first.size, 0};
-	if (board_load(other.board, &reader, &err) != 0)
+	if (load_board(&other, &first, &err) != 0)
 		fail_msg("%s", err.text);
-	assert_int_equal(reader.position, reader.size);
-	assert_int_equal(board_save(other.board, &second), 0);
+	save_board(&other, &second);
 	assert_int_equal(first.size, second.size);
 	assert_memory_equal(first.data, second.data, first.size);
 	assert_memory_equal(m->vm.pins, other.vm.pins, sizeof(m->vm.pins));
@@ -374,12 +372,15 @@ static void test_state(void **state)
 		uint8_t before = first.data[i];
 
 		first.data[i] ^= 0xff;
-		reader = (struct state_reader){first.data, first.size, 0};
-		(void)board_load(other.board, &reader, &err);
+		(void)load_board(&other, &first, &err);
 		first.data[i] = before;
 	}
-	reader = (struct state_reader){first.data, first.size / 2, 0};
-	assert_true(board_load(other.board, &reader, &err) < 0);
+	first.size /= 2;
+	assert_true(load_board(&other, &first, &err) < 0);
+	/* Never without a pause. */
+	reader = (struct state_reader){first.data, first.size, 0};
+	assert_int_equal(board_load(other.board, &reader, &err), -EBUSY);
+	assert_int_equal(board_save(other.board, &second), -EBUSY);
 	machine_end(&other);
 	state_writer_free(&first);
 	state_writer_free(&second);

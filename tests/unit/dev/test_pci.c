@@ -419,7 +419,6 @@ static void test_state(void **state)
 	struct machine *m = *state;
 	struct machine other;
 	struct state_writer first = {0}, second = {0};
-	struct state_reader reader;
 	struct err err = {""};
 	static const char *const one[] = {"pci.0.2.0.device=probe",
 					  "pci.0.3.0.device=probe",
@@ -432,12 +431,11 @@ static void test_state(void **state)
 	pci_intx_set(device(m, 3), true);
 	cfg_out(m, 3, 0x10, 4, 0x2000); /* where slot 2 is */
 	cfg_out(m, 2, 0x10, 4, 0x5000);
-	assert_int_equal(board_save(m->board, &first), 0);
+	save_board(m, &first);
 	assert_int_equal(machine_start(&other, two, &err), 0);
-	reader = (struct state_reader){first.data, first.size, 0};
-	if (board_load(other.board, &reader, &err) != 0)
+	if (load_board(&other, &first, &err) != 0)
 		fail_msg("%s", err.text);
-	assert_int_equal(board_save(other.board, &second), 0);
+	save_board(&other, &second);
 	assert_int_equal(first.size, second.size);
 	assert_memory_equal(first.data, second.data, first.size);
 	assert_memory_equal(m->vm.pins, other.vm.pins, sizeof(m->vm.pins));
@@ -448,8 +446,7 @@ static void test_state(void **state)
 	machine_end(&other);
 	/* Not the same device. */
 	assert_int_equal(machine_start(&other, one, &err), 0);
-	reader = (struct state_reader){first.data, first.size, 0};
-	assert_int_equal(board_load(other.board, &reader, &err), -EINVAL);
+	assert_int_equal(load_board(&other, &first, &err), -EINVAL);
 	assert_non_null(strstr(err.text, "probe 0:3:0 is of another device"));
 	machine_end(&other);
 	state_writer_free(&first);
