@@ -33,7 +33,7 @@ bench: all guest
 	@BUILD=$(BUILD) GUEST=$(GUEST) bench/run.sh
 
 clean:
-	rm -rf $(BUILD) build-asan build-clang
+	rm -rf $(BUILD) build-asan build-clang build-fuzz
 
 help:
 	@echo "make            build (products in $(BUILD)/)"

@@ -24,8 +24,13 @@ PLAN = [
     (BUILD, [], {}, ["style", "unit", "x86", "guest", "e2e"]),
     ("build-clang", [], {"CC": "clang"}, ["unit"]),
     ("build-asan", SANITIZE, {}, ["unit", "asan-boot"]),
+    ("build-fuzz", [*SANITIZE, "-Dfuzz=true"], {"CC": "clang"}, ["fuzz"]),
 ]
-NIGHTLY = [(BUILD, [], {}, ["nightly"])]
+NIGHTLY = [
+    (BUILD, [], {}, ["nightly"]),
+    ("build-fuzz", [*SANITIZE, "-Dfuzz=true"], {"CC": "clang"},
+     ["fuzz-long"]),
+]
 
 TAP = re.compile(r"^\s*(not )?ok\b[^#]*(?:#\s*(skip)\S*\s*(.*))?", re.I)
 PYTEST = re.compile(r"(\d+) (passed|failed|skipped|error|errors)\b")

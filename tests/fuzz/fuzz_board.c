@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "fuzz_board.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void fuzz_check_state(struct machine *m)
+{
+	struct state_writer first = {0}, second = {0};
+	struct err err = {""};
+
+	save_board(m, &first);
+	if (load_board(m, &first, &err) != 0) {
+		fprintf(stderr, "load: %s\n", err.text);
+		abort();
+	}
+	save_board(m, &second);
+	if (first.size != second.size ||
+	    memcmp(first.data, second.data, first.size) != 0) {
+		fprintf(stderr, "saved, loaded and saved: not the same\n");
+		abort();
+	}
+	if (m->vm.wrong != 0) {
+		fprintf(stderr, "%u wrong calls of the door\n", m->vm.wrong);
+		abort();
+	}
+	state_writer_free(&first);
+	state_writer_free(&second);
+}
