@@ -11,50 +11,17 @@
 #include <cmocka.h>
 
 #include "dev/board_priv.h"
-#include "virtio_driver.h"
-#include "virtio_echo.h"
+#include "virtio_fixture.h"
 
-#define SLOT     3u
-#define CAP_MSIX 0x11
 #define ALL_RINGS                                                              \
 	(VIRTIO_F_INDIRECT_DESC | VIRTIO_F_EVENT_IDX | VIRTIO_F_RING_PACKED)
 
-static const char *const one_echo[] = {"pci.0.3.0.device=echo", NULL};
-
-struct fixture {
-	struct machine m;
-	struct driver d;
-	struct echo *echo;
-};
-
-static void start(struct fixture *f, uint64_t features)
+static uint64_t request_one(struct driver *d, uint8_t byte)
 {
-	struct err err = {""};
+	uint64_t at = request(d, byte, 1, false);
 
-	if (machine_start(&f->m, one_echo, &err) != 0)
-		fail_msg("%s", err.text);
-	driver_make_ram(&f->m);
-	driver_start(&f->d, &f->m, SLOT, features, 16);
-	f->echo = echo_of(&f->m, SLOT);
-}
-
-static void finish(struct fixture *f)
-{
-	assert_int_equal(f->m.vm.wrong, 0);
-	driver_free_ram(&f->m);
-	machine_end(&f->m);
-}
-
-/* A request of one byte and room for its echo. */
-static uint64_t request(struct driver *d, uint8_t byte)
-{
-	uint64_t at = driver_alloc(d, 2);
-	const struct buffer buffers[] = {{at, 1, false}, {at + 1, 1, true}};
-
-	*(uint8_t *)driver_at(d, at) = byte;
-	driver_add(d, 0, buffers, 2, false);
 	driver_kick(d, 0);
-	return at + 1;
+	return at;
 }
 
 static void *release_later(void *arg)
@@ -75,41 +42,28 @@ static void test_intx_of_what_was_in_flight(void **state)
 	pthread_t thread;
 	uint64_t answer;
 	struct err err = {""};
-	unsigned int pin = 0;
 
 	(void)state;
-	start(&f, 0);
+	start(&f, 0, 16);
 	f.echo->hold = true;
-	answer = request(&f.d, 0x5a);
+	answer = request_one(&f.d, 0x5a);
 	assert_int_equal(f.echo->count, 1);
 	pthread_create(&thread, NULL, release_later, f.echo);
 	save_board(&f.m, &saved);
 	pthread_join(thread, NULL);
 	assert_int_equal(*(uint8_t *)driver_at(&f.d, answer), 0x5a);
-	while (pin < ARRAY_SIZE(f.m.vm.pins) && f.m.vm.pins[pin] == 0)
-		pin++;
-	assert_true(pin < ARRAY_SIZE(f.m.vm.pins));
+	assert_true(intx_is_up(&f.m));
 
-	start(&other, 0);
+	start(&other, 0, 16);
 	if (load_board(&other.m, &saved, &err) != 0)
 		fail_msg("%s", err.text);
-	assert_int_equal(other.m.vm.pins[pin], 1);
-	assert_true(cfg_in(&other.m, SLOT, 6, 2) & 0x08);
+	assert_true(intx_is_up(&other.m));
+	assert_true(cfg_in(&other.m, ECHO_SLOT, 6, 2) & 0x08);
 	assert_int_equal(load(&other.m, other.d.isr, 1), VIRTIO_ISR_QUEUE);
-	assert_int_equal(other.m.vm.pins[pin], 0);
+	assert_false(intx_is_up(&other.m));
 	state_writer_free(&saved);
 	finish(&other);
 	finish(&f);
-}
-
-static unsigned int find_cap(struct machine *m, unsigned int id)
-{
-	unsigned int at = cfg_in(m, SLOT, 0x34, 1);
-
-	while (at != 0 && cfg_in(m, SLOT, at, 1) != id)
-		at = cfg_in(m, SLOT, at + 1, 1);
-	assert_int_not_equal(at, 0);
-	return at;
 }
 
 /* The same with a vector that is masked: it stays pending. */
@@ -117,34 +71,30 @@ static void test_msix_of_what_was_in_flight(void **state)
 {
 	struct fixture f, other;
 	struct state_writer saved = {0};
-	unsigned int cap;
 	uint64_t table;
 	pthread_t thread;
 	struct err err = {""};
 
 	(void)state;
-	start(&f, 0);
-	cap = find_cap(&f.m, CAP_MSIX);
-	table = cfg_in(&f.m, SLOT, 0x14, 4) & ~15u;
-	cfg_out(&f.m, SLOT, cap + 2, 2, 0x8000);
-	store(&f.m, table + 16, 4, 0xfee00000);
-	store(&f.m, table + 24, 4, 0x71);
+	start(&f, 0, 16);
+	table = enable_msix(&f.m);
+	store(&f.m, table + 28, 4, 1);
 	common_set(&f.d, VIRTIO_COMMON_QUEUE_VECTOR, 2, 1);
 	f.echo->hold = true;
-	request(&f.d, 1);
+	request_one(&f.d, 1);
 	pthread_create(&thread, NULL, release_later, f.echo);
 	save_board(&f.m, &saved);
 	pthread_join(thread, NULL);
 	assert_int_equal(f.m.vm.msis, 0);
 
-	start(&other, 0);
+	start(&other, 0, 16);
 	if (load_board(&other.m, &saved, &err) != 0)
 		fail_msg("%s", err.text);
 	assert_int_equal(load(&other.m, table + 0x1000, 4), 2);
 	assert_int_equal(other.m.vm.msis, 0);
 	store(&other.m, table + 28, 4, 0);
 	assert_int_equal(other.m.vm.msis, 1);
-	assert_int_equal(other.m.vm.msi_data, 0x71);
+	assert_int_equal(other.m.vm.msi_data, 0x51);
 	state_writer_free(&saved);
 	finish(&other);
 	finish(&f);
@@ -164,17 +114,17 @@ static void test_nothing_is_lost(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(features); i++) {
-		start(&f, features[i]);
-		request(&f.d, 1);
+		start(&f, features[i], 16);
+		request_one(&f.d, 1);
 		driver_wait(&f.d, 0, &id, &len);
 		f.echo->saved = 0x12345678;
 		board_pause(f.m.board);
-		answer = request(&f.d, 0x77);
+		answer = request_one(&f.d, 0x77);
 		loop_step(&f.m);
 		assert_int_equal(f.echo->popped, 1);
 		assert_int_equal(board_save(f.m.board, &saved), 0);
 
-		start(&other, features[i]);
+		start(&other, features[i], 16);
 		memcpy(other.m.vm.ram, f.m.vm.ram, DRIVER_RAM);
 		other.d = f.d;
 		other.d.m = &other.m;
@@ -201,19 +151,17 @@ static void test_reset_under_way(void **state)
 	struct fixture f;
 	struct state_writer saved = {0};
 	pthread_t thread;
-	uint64_t answer;
 
 	(void)state;
-	start(&f, 0);
+	start(&f, 0, 16);
 	f.echo->hold = true;
-	answer = request(&f.d, 1);
+	request_one(&f.d, 1);
 	common_set(&f.d, VIRTIO_COMMON_STATUS, 1, 0);
 	assert_int_not_equal(driver_status(&f.d), 0);
 	pthread_create(&thread, NULL, release_later, f.echo);
 	save_board(&f.m, &saved);
 	pthread_join(thread, NULL);
 	assert_int_equal(driver_status(&f.d), 0);
-	(void)answer;
 	state_writer_free(&saved);
 	finish(&f);
 }
@@ -226,12 +174,12 @@ static void test_damage(void **state)
 	struct err err;
 
 	(void)state;
-	start(&f, ALL_RINGS);
+	start(&f, ALL_RINGS, 16);
 	f.echo->hold = true;
-	request(&f.d, 1);
+	request_one(&f.d, 1);
 	echo_release(f.echo);
 	save_board(&f.m, &saved);
-	start(&other, ALL_RINGS);
+	start(&other, ALL_RINGS, 16);
 	for (size_t i = 0; i < saved.size; i++) {
 		uint8_t before = saved.data[i];
 

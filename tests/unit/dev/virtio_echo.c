@@ -12,12 +12,16 @@
 static uint64_t copy(struct virtio *v, const struct vq_chain *chain)
 {
 	uint8_t bytes[512];
+	uint64_t left = MIN(chain->readable_bytes, chain->writable_bytes);
 	uint64_t done = 0;
-	size_t count;
 
-	while ((count = virtio_read(v, chain, done, bytes, sizeof(bytes))) > 0)
+	while (done < left) {
+		size_t count = virtio_read(v, chain, done, bytes,
+					   MIN(left - done, sizeof(bytes)));
+
 		done += virtio_write(v, chain, done, bytes, count);
-	return MIN(done, chain->writable_bytes);
+	}
+	return done;
 }
 
 static void notify(struct virtio *v, unsigned int queue)
