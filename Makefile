@@ -22,11 +22,12 @@ guest: deps-run
 run: all guest
 	@BUILD=$(BUILD) GUEST=$(GUEST) tools/run.sh
 
-test: all deps-run deps-test
+# Packages first: what is there decides what gets configured.
+test: deps-run deps-test all
 	@BUILD=$(BUILD) GUEST=$(GUEST) tools/test.py
 
 # What does not fit into CI: more rounds of the generated tests, more boots.
-nightly: all deps-run deps-test
+nightly: deps-run deps-test all
 	@BUILD=$(BUILD) GUEST=$(GUEST) tools/test.py --nightly
 
 bench: all guest
@@ -43,5 +44,7 @@ help:
 	@echo "make bench      speed, side by side"
 	@echo "make deps       install all packages of tools/packages.txt"
 
+# In the order that is written: packages, then the build, then its use.
+.NOTPARALLEL:
 .PHONY: all deps deps-build deps-run deps-test guest run test nightly bench \
 	clean help

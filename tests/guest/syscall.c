@@ -17,6 +17,8 @@
 #define MSR_FS_BASE        0xc0000100
 #define MSR_GS_BASE        0xc0000101
 #define MSR_KERNEL_GS_BASE 0xc0000102
+/* Spelled in bytes: gas warns of the bare name, clang knows no suffix. */
+#define SYSEXIT            ".byte 0x0f, 0x35"
 #define NONCANONICAL       0x0000800000000000ull
 #define IF                 BIT(9)
 #define IOPL(n)            ((uint64_t)(n) << 12)
@@ -58,7 +60,7 @@ USER_CODE(u_sysenter, "movl $0x777, %eax\n sysenter");
 USER_CODE(u_state, "pushfq\n popq %rax\n int $0x81");
 USER_CODE(u_state32, ".code32\n pushfl\n popl %eax\n int $0x81\n.code64\n");
 USER_CODE(u_sysret, "sysretq");
-USER_CODE(u_sysexit, "sysexit");
+USER_CODE(u_sysexit, SYSEXIT);
 
 static void in_kernel_is(const char *name)
 {
@@ -116,8 +118,8 @@ extern uint64_t user_saved_rsp;
 	"movq %rsi, %r11\n movq %rsi, %rdx\n" text
 KERNEL_CODE(go_sysretq, SAVE_AND("movq $user_stack + 4000, %rsp\n sysretq"));
 KERNEL_CODE(go_sysretl, SAVE_AND("movq $user_stack + 4000, %rsp\n sysretl"));
-KERNEL_CODE(go_sysexitq, SAVE_AND(".byte 0x48; sysexit"));
-KERNEL_CODE(go_sysexitl, SAVE_AND("sysexit"));
+KERNEL_CODE(go_sysexitq, SAVE_AND(".byte 0x48; " SYSEXIT));
+KERNEL_CODE(go_sysexitl, SAVE_AND(SYSEXIT));
 typedef uint64_t go_fn(uint64_t rdi, uint64_t rsi);
 #define GO(name, a, b)                                                         \
 	({                                                                     \
@@ -163,7 +165,7 @@ static void sysenters(void)
 	if (is_amd()) {
 		user_run(u_sysenter, 0, 0);
 		check_eq(fault.vector, UD, "SYSENTER in long mode on AMD: #UD");
-		TRY("sysexit", ::"c"(0), "d"(0) : "memory");
+		TRY(SYSEXIT, ::"c"(0), "d"(0) : "memory");
 		fault_is(UD, 0, "SYSEXIT in long mode on AMD: #UD");
 		return;
 	}
