@@ -269,6 +269,16 @@ int vm_suspend(struct vmctx *ctx, enum vm_suspend_how how);
 const char *vm_get_name(struct vmctx *ctx);
 
 /*
+ * Ours: between the two, while nobody runs the VM, this handle has it alone:
+ * calls on others wait, and what was changed is written once, at the end.
+ * Setting up a VM is a hundred calls. May be nested. Both on one thread, which
+ * is the only one to use the handle meanwhile; begin fails with EBUSY when
+ * another handle runs the VM.
+ */
+int vm_batch_begin(struct vmctx *ctx);
+int vm_batch_end(struct vmctx *ctx);
+
+/*
  * Ours: why the last call of this thread on any handle failed, in one line
  * for a person ("vm0: already running, process 4711"), or strerror(errno).
  */

@@ -263,6 +263,17 @@ static int read_config(struct machine *m, size_t *size, int *flags, int *status,
 	return error;
 }
 
+/* A part of the set-up, which reaches the VM's files as one change. */
+static int begin_part(struct machine *m, struct err *err)
+{
+	return vm_batch_begin(m->ctx) != 0 ? door_error(err, m->name) : 0;
+}
+
+static int end_part(struct machine *m, struct err *err)
+{
+	return vm_batch_end(m->ctx) != 0 ? door_error(err, m->name) : 0;
+}
+
 static int set_up(struct machine *m, int *status, struct err *err)
 {
 	size_t size = 0;
@@ -271,17 +282,20 @@ static int set_up(struct machine *m, int *status, struct err *err)
 	m->name = config_get(m->config, "name");
 	if ((error = read_config(m, &size, &flags, status, err)) != 0 ||
 	    (error = open_vm(m, err)) != 0 ||
+	    (error = begin_part(m, err)) != 0 ||
 	    (error = set_up_memory(m, size, flags, err)) != 0 ||
 	    (error = set_up_cpus(m, err)) != 0 ||
 	    (error = configure_cpus(m, err)) != 0 ||
+	    (error = end_part(m, err)) != 0 ||
+	    /* Unpacking takes long: not while others have to wait. */
 	    (error = load_kernel(m, err)) != 0 ||
-	    (error = set_rtc(m, err)) != 0)
+	    (error = begin_part(m, err)) != 0 || (error = set_rtc(m, err)) != 0)
 		return error;
 	say_engine(m);
 	error = board_create(m->ctx, m->config, m->loop, &m->board, err);
 	if (error == 0)
 		error = tables_write(m, err);
-	return error;
+	return error != 0 ? error : end_part(m, err);
 }
 
 int machine_create(struct config *config, struct loop *loop,

@@ -148,10 +148,17 @@ static int set_segments(struct vcpu *bsp)
 
 int boot_cpu_registers(struct vcpu *bsp, uint64_t entry, struct err *err)
 {
-	if (vcpu_reset(bsp) != 0 || set_registers(bsp, entry) != 0 ||
-	    set_segments(bsp) != 0)
-		return err_set(err, errno,
-			       "cannot set the boot CPU's registers: %s",
-			       vm_error_text());
-	return 0;
+	struct vmctx *ctx = vcpu_ctx(bsp);
+	bool begun = vm_batch_begin(ctx) == 0;
+	bool done = begun && vcpu_reset(bsp) == 0 &&
+		    set_registers(bsp, entry) == 0 && set_segments(bsp) == 0;
+	int error = 0;
+
+	if (!done)
+		error = err_set(err, errno,
+				"cannot set the boot CPU's registers: %s",
+				vm_error_text());
+	if (begun && vm_batch_end(ctx) != 0 && error == 0)
+		error = err_set(err, errno, "%s", vm_error_text());
+	return error;
 }

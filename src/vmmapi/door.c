@@ -68,17 +68,13 @@ static int bring_up_to_date(struct vmctx *ctx, enum files_use use,
 	return use == FILES_CHANGE ? is_crashed(ctx, err) : 0;
 }
 
-/* ctx->lock and LOCK_SHORT are held when this returns 0. */
-int door_hold_files(struct vmctx *ctx, enum files_use use, struct err *err)
+/* What the first of nested holds finds out about the files. */
+static int look_at_files(struct vmctx *ctx, enum files_use use, struct err *err)
 {
-	int error;
+	int error = lock_take(ctx, LOCK_SHORT);
 
-	pthread_mutex_lock(&ctx->lock);
-	error = lock_take(ctx, LOCK_SHORT);
-	if (error != 0) {
-		pthread_mutex_unlock(&ctx->lock);
+	if (error != 0)
 		return err_sys(err, -error, "%s: lock file", ctx->name);
-	}
 	if (atomic_load(&ctx->is_runner))
 		return 0;
 	if (place_is_gone(ctx))
@@ -87,17 +83,77 @@ int door_hold_files(struct vmctx *ctx, enum files_use use, struct err *err)
 	else
 		error = bring_up_to_date(ctx, use, err);
 	if (error != 0)
-		door_drop_files(ctx, false, NULL);
+		lock_release(ctx, LOCK_SHORT);
+	return error;
+}
+
+/* ctx->lock and LOCK_SHORT are held when this returns 0. */
+int door_hold_files(struct vmctx *ctx, enum files_use use, struct err *err)
+{
+	int error = 0;
+
+	pthread_mutex_lock(&ctx->lock);
+	if (ctx->holds == 0)
+		error = look_at_files(ctx, use, err);
+	else if (use == FILES_CHANGE && !atomic_load(&ctx->is_runner))
+		error = is_crashed(ctx, err);
+	if (error != 0)
+		pthread_mutex_unlock(&ctx->lock);
+	else
+		ctx->holds++;
 	return error;
 }
 
 int door_drop_files(struct vmctx *ctx, bool changed, struct err *err)
 {
-	int error = changed ? statefile_write(ctx, err) : 0;
+	int error = 0;
 
-	lock_release(ctx, LOCK_SHORT);
+	ctx->state_is_older |= changed;
+	if (--ctx->holds == 0) {
+		/* A runner writes it as it ends. */
+		if (ctx->state_is_older && !atomic_load(&ctx->is_runner))
+			error = statefile_write(ctx, err);
+		ctx->state_is_older = false;
+		lock_release(ctx, LOCK_SHORT);
+	}
 	pthread_mutex_unlock(&ctx->lock);
 	return error;
+}
+
+/* -- batches ------------------------------------------------------------------
+ */
+
+int vm_batch_begin(struct vmctx *ctx)
+{
+	struct err err;
+	int error = door_hold_files(ctx, FILES_CHANGE, &err);
+
+	if (error == 0)
+		ctx->batches++;
+	return door_result(error, &err);
+}
+
+int vm_batch_end(struct vmctx *ctx)
+{
+	struct err err;
+	int error;
+
+	pthread_mutex_lock(&ctx->lock);
+	if (ctx->batches == 0)
+		error =
+		    err_set(&err, EINVAL, "%s: no batch was begun", ctx->name);
+	else {
+		ctx->batches--;
+		error = door_drop_files(ctx, false, &err);
+	}
+	pthread_mutex_unlock(&ctx->lock);
+	return door_result(error, &err);
+}
+
+void door_drop_batches(struct vmctx *ctx)
+{
+	while (ctx->batches != 0)
+		vm_batch_end(ctx);
 }
 
 /* -- calls --------------------------------------------------------------------

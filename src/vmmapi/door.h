@@ -54,7 +54,11 @@ struct vmctx {
 	struct door_options options;
 	struct vm *vm;
 
-	pthread_mutex_t lock; /* all below, and vm while nobody runs it */
+	/* All below, and vm while nobody runs it. Recursive, for batches. */
+	pthread_mutex_t lock;
+	unsigned holds;      /* door_hold_files without door_drop_files */
+	unsigned batches;    /* those of vm_batch_begin */
+	bool state_is_older; /* than what is held here: write it at the end */
 	_Atomic bool is_runner;
 	int rundir_fd;
 	int dir_fd;
@@ -142,10 +146,15 @@ int door_start_running(struct vmctx *ctx);
 /* Ends that, saving the state unless the VM is to be destroyed. */
 void door_stop_running(struct vmctx *ctx, bool save);
 
-/* Holds the files: with state and memory up to date, nobody running it. */
+/*
+ * Holds the files: with state and memory up to date, nobody running it. May be
+ * nested; what changed is written when the last one drops them.
+ */
 enum files_use { FILES_READ, FILES_CHANGE, FILES_REPAIR };
 int door_hold_files(struct vmctx *ctx, enum files_use use, struct err *err);
 int door_drop_files(struct vmctx *ctx, bool changed, struct err *err);
+/* Ends what vm_batch_begin began and nobody ended, as its handle goes. */
+void door_drop_batches(struct vmctx *ctx);
 
 /* -- memory.c: all handles, to find one by an address in guest memory ------ */
 

@@ -23,6 +23,7 @@ static void handle_free(struct vmctx *ctx)
 static int handle_new(const char *name, bool create, struct vmctx **out,
 		      struct err *err)
 {
+	pthread_mutexattr_t recursive;
 	struct vmctx *ctx;
 	int error = place_check_name(name, err);
 
@@ -32,7 +33,10 @@ static int handle_new(const char *name, bool create, struct vmctx **out,
 	if (ctx == NULL)
 		return err_sys(err, ENOMEM, "%s", name);
 	snprintf(ctx->name, sizeof(ctx->name), "%s", name);
-	pthread_mutex_init(&ctx->lock, NULL);
+	pthread_mutexattr_init(&recursive);
+	pthread_mutexattr_settype(&recursive, PTHREAD_MUTEX_RECURSIVE);
+	pthread_mutex_init(&ctx->lock, &recursive);
+	pthread_mutexattr_destroy(&recursive);
 	pthread_mutex_init(&ctx->engine_lock, NULL);
 	ctx->engine_error = 1;
 	ctx->rundir_fd = ctx->dir_fd = ctx->lock_fd = -1;
@@ -275,6 +279,7 @@ void vm_close(struct vmctx *ctx)
 {
 	bool owns = ctx->owns;
 
+	door_drop_batches(ctx);
 	handles_remove(ctx);
 	if (atomic_load(&ctx->is_runner))
 		door_stop_running(ctx, !owns);
@@ -289,6 +294,7 @@ void vm_destroy(struct vmctx *ctx)
 {
 	struct err err;
 
+	door_drop_batches(ctx);
 	handles_remove(ctx);
 	if (atomic_load(&ctx->is_runner))
 		door_stop_running(ctx, false);

@@ -401,6 +401,68 @@ static void test_state_passes_on(void **state)
 	vm_destroy(two);
 }
 
+/* Others see a batch's changes once it has ended, all or none. */
+static void test_batch(void **state)
+{
+	struct vmctx *one = make_vm("vm0", 1), *two;
+	struct vcpu *vcpu = vm_vcpu_open(one, 0), *other;
+	struct stat before, after;
+	char path[512];
+
+	path_of(path, "vm0", "state");
+	assert_error(vm_batch_end(one), EINVAL, "vm0: no batch");
+	assert_int_equal(vm_batch_begin(one), 0);
+	assert_int_equal(vm_batch_begin(one), 0);
+	assert_int_equal(stat(path, &before), 0);
+	assert_int_equal(vm_set_register(vcpu, VM_REG_GUEST_RSI, 0x51), 0);
+	assert_int_equal(vm_rtc_write(one, 0x50, 0x77), 0);
+	assert_int_equal(get_reg(vcpu, VM_REG_GUEST_RSI), 0x51);
+	assert_int_equal(vm_batch_end(one), 0);
+	assert_int_equal(stat(path, &after), 0);
+	assert_int_equal(before.st_ino, after.st_ino);
+	assert_int_equal(vm_batch_end(one), 0);
+	assert_int_equal(stat(path, &after), 0);
+	assert_int_not_equal(before.st_ino, after.st_ino);
+	two = vm_open("vm0");
+	assert_non_null(two);
+	other = vm_vcpu_open(two, 0);
+	assert_int_equal(get_reg(other, VM_REG_GUEST_RSI), 0x51);
+	/* one that only looks writes nothing; one that nobody ends is ended */
+	before = after;
+	assert_int_equal(vm_batch_begin(one), 0);
+	assert_int_equal(vm_batch_end(one), 0);
+	assert_int_equal(stat(path, &after), 0);
+	assert_int_equal(before.st_ino, after.st_ino);
+	assert_int_equal(vm_batch_begin(one), 0);
+	assert_int_equal(vm_set_register(vcpu, VM_REG_GUEST_RSI, 0x52), 0);
+	vm_vcpu_close(vcpu);
+	vm_close(one);
+	assert_int_equal(get_reg(other, VM_REG_GUEST_RSI), 0x52);
+	vm_vcpu_close(other);
+	vm_destroy(two);
+}
+
+/* The first vm_run inside of one is as good as outside. */
+static void test_batch_and_run(void **state)
+{
+	static const uint8_t out_loop[] = {0xe6, 0x80, 0xeb, 0xfc, 0x90};
+	struct vmctx *ctx = make_vm("vm0", 1);
+	struct vcpu *vcpu = vm_vcpu_open(ctx, 0);
+	struct vm_exit exit = {0};
+
+	assert_int_equal(vm_batch_begin(ctx), 0);
+	load_program(vcpu, out_loop, sizeof(out_loop));
+	assert_int_equal(run(vcpu, &exit), 0);
+	assert_int_equal(vm_batch_end(ctx), 0);
+	assert_int_equal(exit.exitcode, VM_EXITCODE_INOUT);
+	assert_int_equal(run(vcpu, &exit), 0);
+	vm_vcpu_close(vcpu);
+	vm_close(ctx);
+	ctx = vm_open("vm0");
+	assert_non_null(ctx);
+	vm_destroy(ctx);
+}
+
 static void test_destroyed_under_a_handle(void **state)
 {
 	struct vmctx *one = make_vm("vm0", 1), *two = vm_open("vm0");
@@ -535,6 +597,7 @@ static void test_one_runner(void **state)
 	assert_error(run(vcpu, &exit), EBUSY, pid);
 	assert_error(vm_setup_memory(ctx, TEST_MEMORY, VM_MMAP_ALL), EBUSY,
 		     "running");
+	assert_error(vm_batch_begin(ctx), EBUSY, "running");
 	assert_no_open("vm0", VMMAPI_OPEN_REINIT, EBUSY, "running");
 	/* but looking and setting reach the process that runs it */
 	assert_int_equal(get_reg(vcpu, VM_REG_GUEST_RIP), TEST_CODE + 2);
@@ -626,6 +689,8 @@ int main(void)
 	    T(test_random_state),
 	    T(test_memsize),
 	    T(test_state_passes_on),
+	    T(test_batch),
+	    T(test_batch_and_run),
 	    T(test_destroyed_under_a_handle),
 	    T(test_reinit_at_open),
 	    T(test_destroy_on_close),
