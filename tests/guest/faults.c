@@ -625,16 +625,16 @@ static void others(void)
 
 void payload(void)
 {
-	plain();
-	not_canonical();
-	gates();
-	stacks();
-	double_faults();
-	irets();
-	nmis();
-	shadows();
-	single_steps();
-	debug_registers();
-	injected();
-	others();
+	part(plain);
+	part(not_canonical);
+	part(gates);
+	part(stacks);
+	part(double_faults);
+	part(irets);
+	part(nmis);
+	part(shadows);
+	part(single_steps);
+	part(debug_registers);
+	part(injected);
+	part(others);
 }

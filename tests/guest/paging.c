@@ -619,13 +619,13 @@ void payload(void)
 	frame_b = (uint64_t)(uintptr_t)page_alloc();
 	*at(frame_a) = 0xa;
 	*at(frame_b) = 0xb;
-	accessed_dirty();
-	sizes();
-	reserved();
-	nx_and_user();
-	smep_smap();
-	crossing();
-	tlb_rules();
-	pcids();
-	odd_places();
+	part(accessed_dirty);
+	part(sizes);
+	part(reserved);
+	part(nx_and_user);
+	part(smep_smap);
+	part(crossing);
+	part(tlb_rules);
+	part(pcids);
+	part(odd_places);
 }

@@ -9,6 +9,7 @@
 
 #include "lib/ports.h"
 
+struct bare_failures;
 struct expectations;
 
 struct machine {
@@ -21,6 +22,9 @@ struct machine {
 	uint64_t msr_answer;
 	_Atomic unsigned debug_exits[VM_MAXCPU];
 	struct expectations *expect; /* what exits must look like, or NULL */
+	uint64_t engine_is;          /* HOST_IS_ bits */
+	uint64_t escape_rip, escape_rsp; /* of HOST_ESCAPE */
+	struct bare_failures *bare;      /* or NULL */
 
 	pthread_mutex_t lock; /* all above while vCPUs run, and below */
 	unsigned checks, failures;
@@ -38,6 +42,7 @@ struct expectations *expectations_new(void);
 void expectations_free(struct expectations *e);
 void expectation_add(struct machine *m, const struct host_call *call);
 int64_t expectations_left(struct machine *m);
+void expectations_forget(struct expectations *e);
 void exit_judge(struct machine *m, struct vcpu *vcpu,
 		const struct vm_exit *exit);
 int64_t check_busy(struct machine *m, struct vcpu *vcpu);

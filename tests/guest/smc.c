@@ -410,8 +410,8 @@ void payload(void)
 	page = page_alloc();
 	page2 = page_alloc(); /* the next one */
 	check_eq((uint64_t)(uintptr_t)(page2 - page), 4096, "pages in a row");
-	kinds_of_store();
-	ahead();
-	mappings();
-	two_cpus();
+	part(kinds_of_store);
+	part(ahead);
+	part(mappings);
+	part(two_cpus);
 }

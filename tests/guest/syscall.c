@@ -512,13 +512,13 @@ static void questions(void)
 
 void payload(void)
 {
-	syscalls();
-	sysrets();
-	sysenters();
-	bases();
-	umip();
-	port_rights();
-	call_gates();
-	compat();
-	questions();
+	part(syscalls);
+	part(sysrets);
+	part(sysenters);
+	part(bases);
+	part(umip);
+	part(port_rights);
+	part(call_gates);
+	part(compat);
+	part(questions);
 }

@@ -296,6 +296,17 @@ unsigned cpu_count(void);
 bool wait_for(const volatile uint32_t *p, uint32_t v);
 bool wait_until(bool (*done)(void));
 
+/*
+ * A part of a payload. Where KVM has no hardware to run ring 0 on, its
+ * emulator lacks instructions; the part that meets one ends as skipped, with
+ * the instruction as the reason, and the CPU is as runtime_main leaves it.
+ */
+void part_at(const char *name, void (*fn)(void));
+#define part(fn) part_at(#fn, (fn))
+
+/* HOST_IS_ bits. */
+unsigned engine_is(void);
+
 void payload(void);
 
 #endif

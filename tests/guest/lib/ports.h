@@ -35,7 +35,13 @@ enum host_fn {
 	HOST_EXCEPTION,  /* a[0]: vector, a[1]: error code or -1 */
 	HOST_ANSWER,     /* a[0]: RDMSR's next answers */
 	HOST_CHECK_BUSY, /* what a frozen or running vCPU refuses */
+	HOST_ESCAPE, /* a[0]: RIP, a[1]: RSP if KVM cannot go on; a[0] 0: no */
+	HOST_ENGINE, /* result: HOST_IS_ bits of the engine */
 };
+
+/* HOST_ENGINE's answers. */
+#define HOST_IS_KVM      1 /* lengths and gla of exits may be unknown */
+#define HOST_IS_EMULATED 2 /* this KVM emulates code at ring 0 */
 
 struct host_call {
 	uint64_t fn;

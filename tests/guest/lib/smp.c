@@ -31,24 +31,31 @@ unsigned cpu_count(void)
 	return inl(PORT_TEST + 12);
 }
 
+/* Seconds on any CPU; instructions take how long they want. */
+#define PATIENCE 40000000000ull
+
 bool wait_until(bool (*done)(void))
 {
-	for (unsigned n = 0; n < 20000000; n++) {
-		if (done())
-			return true;
+	uint64_t start = rdtsc();
+
+	while (!done()) {
+		if (rdtsc() - start > PATIENCE)
+			return false;
 		pause_cpu();
 	}
-	return false;
+	return true;
 }
 
 bool wait_for(const volatile uint32_t *p, uint32_t v)
 {
-	for (unsigned n = 0; n < 40000000; n++) {
-		if (*p == v)
-			return true;
+	uint64_t start = rdtsc();
+
+	while (*p != v) {
+		if (rdtsc() - start > PATIENCE)
+			return false;
 		pause_cpu();
 	}
-	return false;
+	return true;
 }
 
 struct __attribute__((packed)) table_register {

@@ -102,6 +102,31 @@ user_leave:
 	pop	%rbx
 	ret
 
+/* part_run(fn): 0, or 1 by part_escape, with the stack of part_rsp */
+	.globl part_run, part_escape, part_rsp
+part_run:
+	push	%rbx
+	push	%rbp
+	push	%r12
+	push	%r13
+	push	%r14
+	push	%r15
+	sub	$8, %rsp
+	mov	%rsp, part_rsp
+	call	*%rdi
+	xor	%eax, %eax
+	jmp	1f
+part_escape:
+	mov	$1, %eax
+1:	add	$8, %rsp
+	pop	%r15
+	pop	%r14
+	pop	%r13
+	pop	%r12
+	pop	%rbp
+	pop	%rbx
+	ret
+
 /*
  * Copied to TRAMPOLINE: real mode to long mode in one step. trampoline_cr3,
  * _stack and _entry are filled in the copy.
@@ -166,5 +191,7 @@ trampoline_end:
 boot_stack_top:
 	.globl user_saved_rsp
 user_saved_rsp:
+	.quad	0
+part_rsp:
 	.quad	0
 	.section .note.GNU-stack, "", @progbits
