@@ -60,6 +60,15 @@ int room_pio(struct vmcpu *vcpu, uint16_t port, unsigned bytes, bool in,
 	return -ENXIO;
 }
 
+/* An engine with local APICs of its own answers for their pages. */
+static bool lapic_owns(struct vmcpu *vcpu, uint64_t gpa)
+{
+	const struct engine_ops *engine = vcpu->vm->engine;
+
+	return (engine == NULL || engine->apic == NULL) &&
+	       lapic_mmio_owns(vcpu->lapic, gpa);
+}
+
 static int lapic_mmio(struct lapic *lapic, uint64_t gpa, unsigned bytes,
 		      bool write, uint64_t *value)
 {
@@ -73,7 +82,7 @@ static int lapic_mmio(struct lapic *lapic, uint64_t gpa, unsigned bytes,
 int room_mmio(struct vmcpu *vcpu, uint64_t gpa, unsigned bytes, bool write,
 	      uint64_t *value)
 {
-	if (lapic_mmio_owns(vcpu->lapic, gpa))
+	if (lapic_owns(vcpu, gpa))
 		return lapic_mmio(vcpu->lapic, gpa, bytes, write, value);
 	for (size_t i = 0; i < ARRAY_SIZE(mmio_ranges); i++) {
 		const struct mmio_range *range = &mmio_ranges[i];
@@ -92,7 +101,7 @@ int room_mmio(struct vmcpu *vcpu, uint64_t gpa, unsigned bytes, bool write,
 
 bool room_owns_mmio(struct vmcpu *vcpu, uint64_t gpa, unsigned bytes)
 {
-	if (lapic_mmio_owns(vcpu->lapic, gpa))
+	if (lapic_owns(vcpu, gpa))
 		return true;
 	for (size_t i = 0; i < ARRAY_SIZE(mmio_ranges); i++)
 		if (range_inside(gpa - mmio_ranges[i].base, bytes,

@@ -44,8 +44,8 @@ int room_devices_save(struct vm *vm, struct state_writer *writer);
 int room_devices_load(struct vm *vm, struct state_reader *reader,
 		      struct err *err);
 
-/* What the LAPIC timer counts before it is divided, as bhyve's. */
-#define LAPIC_TIMER_HZ 134217728
+/* What the LAPIC timer counts before it is divided: as KVM's. */
+#define LAPIC_TIMER_HZ 1000000000
 
 /* A vCPU's local APIC is made with the vCPU. */
 extern const struct state_class lapic_state_class;
@@ -53,6 +53,22 @@ struct lapic *lapic_create(struct vmcpu *vcpu);
 void lapic_destroy(struct lapic *lapic);
 void lapic_reset(struct lapic *lapic, bool init); /* init: keeps id, base */
 void lapic_resume(struct lapic *lapic);
+
+/*
+ * The registers as an engine with APICs of its own has them: the xAPIC page,
+ * one register in each 16 bytes, and what stands in MSRs.
+ */
+#define LAPIC_PAGE_BYTES 1024
+
+struct lapic_image {
+	uint64_t base;
+	uint64_t tsc_deadline;
+	uint8_t page[LAPIC_PAGE_BYTES];
+};
+
+/* The room's timer stops: it is the engine's from now on. */
+void lapic_export(struct lapic *lapic, struct lapic_image *image);
+void lapic_import(struct lapic *lapic, const struct lapic_image *image);
 
 /*
  * Port and MMIO handlers, which vmm/bus.c lists in its tables. offset is
@@ -120,6 +136,8 @@ enum x2apic_state lapic_get_x2apic(struct lapic *lapic);
 int lapic_set_x2apic(struct lapic *lapic, bool enabled);
 void i8259_set_trigger(struct vm *vm, unsigned irq, bool level);
 unsigned ioapic_pincount(struct vm *vm);
+/* Tells the engine where each pin is routed to (apic_route). */
+void ioapic_announce(struct vm *vm);
 uint32_t hpet_capabilities(struct vm *vm);
 uint8_t mc146818_nvram_read(struct vm *vm, unsigned offset);
 void mc146818_nvram_write(struct vm *vm, unsigned offset, uint8_t value);

@@ -14,11 +14,32 @@
 #include "base/err.h"
 #include "vmm/vcpu_state.h"
 
+struct apic_message; /* vmm/irq.h */
 struct vm;
 struct vmcpu;
 
+/*
+ * For an engine that has the local APICs itself (KVM's are in the kernel).
+ * Then INIT, SIPI and HLT are its business too, mp_state is a part of the
+ * state that it gets and sets, and struct lapic only says what was when the
+ * engine started, until get.
+ */
+struct engine_apic_ops {
+	/* On the APIC bus, from IOAPIC and PCI. Any thread, under any lock. */
+	void (*deliver)(struct vm *vm, const struct apic_message *message);
+	/* IOAPIC pin sends message from now on. Any thread, IOAPIC's lock. */
+	void (*route)(struct vm *vm, unsigned pin,
+		      const struct apic_message *message);
+	/* One of FreeBSD's APIC_LVT_ pins is pulsed. Any thread. */
+	void (*local_irq)(struct vmcpu *vcpu, unsigned lvt_pin);
+	/* The frozen vCPU's struct lapic made current, or made the engine's. */
+	int (*get)(struct vmcpu *vcpu);
+	int (*set)(struct vmcpu *vcpu);
+};
+
 struct engine_ops {
 	const char *name;
+	const struct engine_apic_ops *apic; /* NULL: the room's are used */
 
 	/*
 	 * 0, or -errno with why it cannot run here and what to do. NULL: it

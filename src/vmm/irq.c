@@ -46,6 +46,14 @@ int msi_send(struct vm *vm, uint64_t addr, uint64_t data)
 	return 0;
 }
 
+static const struct engine_apic_ops *engine_apic(const struct vm *vm)
+{
+	const struct engine_ops *engine =
+	    __atomic_load_n(&vm->engine, __ATOMIC_ACQUIRE);
+
+	return engine == NULL ? NULL : engine->apic;
+}
+
 static struct lapic *vm_lapic(struct vm *vm, unsigned id)
 {
 	return vm->vcpu[id] == NULL ? NULL : vm->vcpu[id]->lapic;
@@ -74,6 +82,12 @@ static void deliver_lowest(struct vm *vm, const struct apic_message *message)
 
 void apic_deliver(struct vm *vm, const struct apic_message *message)
 {
+	const struct engine_apic_ops *apic = engine_apic(vm);
+
+	if (apic != NULL) {
+		apic->deliver(vm, message);
+		return;
+	}
 	if (message->delivery == APIC_LOWEST) {
 		deliver_lowest(vm, message);
 		return;
@@ -84,6 +98,83 @@ void apic_deliver(struct vm *vm, const struct apic_message *message)
 		if (lapic != NULL && lapic_matches(lapic, message))
 			lapic_accept(lapic, message);
 	}
+}
+
+void apic_route(struct vm *vm, unsigned pin, const struct apic_message *message)
+{
+	const struct engine_apic_ops *apic = engine_apic(vm);
+
+	if (apic != NULL)
+		apic->route(vm, pin, message);
+}
+
+/* Whether a local APIC lets it through is the engine's to know, or the
+   room's. */
+void extint_raised(struct vm *vm)
+{
+	bool any = engine_apic(vm) != NULL;
+
+	for (unsigned i = 0; i < VM_MAXCPU; i++) {
+		struct vmcpu *vcpu = vm->vcpu[i];
+
+		if (vcpu == NULL || vcpu->lapic == NULL)
+			continue;
+		if (any)
+			vcpu_request(vcpu, VCPU_REQ_INTR);
+		else
+			lapic_extint_raised(vcpu->lapic);
+	}
+}
+
+int vcpu_lapic_irq(struct vmcpu *vcpu, unsigned vector)
+{
+	const struct engine_apic_ops *apic = engine_apic(vcpu->vm);
+	const struct apic_message message = {
+	    .destination = vcpu->id,
+	    .delivery = APIC_FIXED,
+	    .vector = (uint8_t)vector,
+	};
+
+	if (vector < 16 || vector > 255)
+		return -EINVAL;
+	if (apic == NULL)
+		return lapic_set_vector(vcpu->lapic, (uint8_t)vector, false);
+	apic->deliver(vcpu->vm, &message);
+	return 0;
+}
+
+#define LOCAL_PINS 6 /* FreeBSD's APIC_LVT_LINT0 to APIC_LVT_THERMAL */
+
+int vcpu_local_irq(struct vmcpu *vcpu, unsigned lvt_pin)
+{
+	const struct engine_apic_ops *apic = engine_apic(vcpu->vm);
+
+	if (lvt_pin >= LOCAL_PINS)
+		return -EINVAL;
+	if (apic == NULL)
+		return lapic_local_irq(vcpu->lapic, (int)lvt_pin);
+	apic->local_irq(vcpu, lvt_pin);
+	return 0;
+}
+
+int extint_pending(struct vm *vm)
+{
+	return i8259_pending(vm);
+}
+
+int extint_accept(struct vmcpu *vcpu)
+{
+	int vector = i8259_intack(vcpu->vm);
+
+	if (vector >= 0)
+		vcpu->stats[VM_STAT_EXTINT]++;
+	return vector;
+}
+
+void extint_return(struct vmcpu *vcpu, int vector)
+{
+	i8259_return(vcpu->vm, vector);
+	vcpu_request(vcpu, VCPU_REQ_INTR);
 }
 
 int vcpu_intr_pending(struct vmcpu *vcpu)
@@ -105,12 +196,17 @@ void vcpu_intr_return(struct vmcpu *vcpu, int vector)
 
 uint8_t vcpu_get_cr8(struct vmcpu *vcpu)
 {
+	if (engine_apic(vcpu->vm) != NULL)
+		return (uint8_t)vcpu->state.reg[VM_REG_GUEST_TPR];
 	return lapic_get_cr8(vcpu->lapic);
 }
 
 void vcpu_set_cr8(struct vmcpu *vcpu, uint8_t cr8)
 {
-	lapic_set_cr8(vcpu->lapic, cr8);
+	if (engine_apic(vcpu->vm) != NULL)
+		vcpu->state.reg[VM_REG_GUEST_TPR] = cr8;
+	else
+		lapic_set_cr8(vcpu->lapic, cr8);
 }
 
 void vcpu_tsc_changed(struct vmcpu *vcpu)

@@ -44,6 +44,14 @@ void pic_set_irq(struct vm *vm, unsigned irq, bool level); /* 0-15 */
 void ioapic_set_pin(struct vm *vm, unsigned pin, bool level);
 int msi_send(struct vm *vm, uint64_t addr, uint64_t data); /* -EINVAL */
 void apic_deliver(struct vm *vm, const struct apic_message *message);
+/* An IOAPIC pin was programmed to send this. */
+void apic_route(struct vm *vm, unsigned pin,
+		const struct apic_message *message);
+/* The PIC's output went up. */
+void extint_raised(struct vm *vm);
+/* A vector or a local pin, as if by the local APIC's own doing: 0, -EINVAL. */
+int vcpu_lapic_irq(struct vmcpu *vcpu, unsigned vector);
+int vcpu_local_irq(struct vmcpu *vcpu, unsigned lvt_pin);
 void ioapic_eoi(struct vm *vm, uint8_t vector); /* LAPIC to IOAPIC, level */
 
 /* Engines, on the vCPU's thread. */
@@ -54,6 +62,10 @@ int vcpu_intr_pending(struct vmcpu *vcpu);
 int vcpu_intr_accept(struct vmcpu *vcpu);
 /* The vector last accepted was not delivered after all: it is pending again. */
 void vcpu_intr_return(struct vmcpu *vcpu, int vector);
+/* The PIC alone, for engines that have local APICs themselves. */
+int extint_pending(struct vm *vm);
+int extint_accept(struct vmcpu *vcpu);
+void extint_return(struct vmcpu *vcpu, int vector);
 /* CR8 (the TPR's upper four bits). */
 uint8_t vcpu_get_cr8(struct vmcpu *vcpu);
 void vcpu_set_cr8(struct vmcpu *vcpu, uint8_t cr8);

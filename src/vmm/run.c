@@ -273,6 +273,8 @@ static int run_step(struct vmcpu *vcpu)
 
 	if (result != RUN_ON)
 		return result;
+	if (vcpu->vm->engine->apic != NULL)
+		return run_engine(vcpu); /* which idles, too */
 	switch (vcpu->state.mp_state) {
 	case MP_WAIT_SIPI:
 		sleep_for(vcpu, VCPU_REQ_ROOM);

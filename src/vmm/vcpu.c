@@ -133,7 +133,26 @@ void vcpu_state_fetch(struct vmcpu *vcpu)
 	}
 	engine->state_get(vcpu, &vcpu->state);
 	vcpu->state.tsc_offset = tsc_offset;
-	vcpu->state.mp_state = mp_state;
+	if (engine->apic == NULL)
+		vcpu->state.mp_state = mp_state;
+}
+
+int vcpu_lapic_fetch(struct vmcpu *vcpu)
+{
+	const struct engine_ops *engine = vcpu->vm->engine;
+
+	if (engine == NULL || engine->apic == NULL)
+		return 0;
+	return engine->apic->get(vcpu);
+}
+
+int vcpu_lapic_store(struct vmcpu *vcpu)
+{
+	const struct engine_ops *engine = vcpu->vm->engine;
+
+	if (engine == NULL || engine->apic == NULL)
+		return 0;
+	return engine->apic->set(vcpu);
 }
 
 int vcpu_state_store(struct vmcpu *vcpu)

@@ -187,6 +187,12 @@ int verb_get_cap_run(struct vm *vm, struct vmcpu *vcpu, void *arg)
 	return 0;
 }
 
+/* An engine without local APICs need not know of it. */
+static bool idling_is_rooms(const struct vm *vm, int cap)
+{
+	return cap == VM_CAP_HALT_EXIT && vm->engine->apic == NULL;
+}
+
 int verb_set_cap_run(struct vm *vm, struct vmcpu *vcpu, void *arg)
 {
 	const struct verb_cap *cap = arg;
@@ -201,8 +207,7 @@ int verb_set_cap_run(struct vm *vm, struct vmcpu *vcpu, void *arg)
 		    vcpu, (enum vm_cap_type)cap->type, cap->value != 0);
 	else if ((SETTABLE & BIT(cap->type)) == 0)
 		error = -ENOENT;
-	/* idling is the room's: an engine need not know of it */
-	if (error != 0 && cap->type != VM_CAP_HALT_EXIT)
+	if (error != 0 && !idling_is_rooms(vm, cap->type))
 		return error;
 	if ((SETTABLE & BIT(cap->type)) == 0)
 		return 0;
@@ -217,6 +222,7 @@ int verb_get_x2apic_run(struct vm *vm, struct vmcpu *vcpu, void *arg)
 {
 	struct verb_value *value = arg;
 
+	vcpu_lapic_fetch(vcpu);
 	value->value = lapic_get_x2apic(vcpu->lapic);
 	return 0;
 }
@@ -227,7 +233,9 @@ int verb_set_x2apic_run(struct vm *vm, struct vmcpu *vcpu, void *arg)
 
 	if (value->value >= X2APIC_STATE_LAST)
 		return -EINVAL;
-	return lapic_set_x2apic(vcpu->lapic, value->value == X2APIC_ENABLED);
+	vcpu_lapic_fetch(vcpu);
+	lapic_set_x2apic(vcpu->lapic, value->value == X2APIC_ENABLED);
+	return vcpu_lapic_store(vcpu);
 }
 
 /* -- injection ---------------------------------------------------------------
@@ -288,7 +296,7 @@ int verb_set_intinfo_run(struct vm *vm, struct vmcpu *vcpu, void *arg)
 	}
 	switch (type) {
 	case 0: /* an external interrupt whose delivery was cut short */
-		return lapic_set_vector(vcpu->lapic, vector, false);
+		return vcpu_lapic_irq(vcpu, vector);
 	case INTINFO_NMI:
 		vcpu_request(vcpu, VCPU_REQ_NMI);
 		return 0;

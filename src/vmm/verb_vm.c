@@ -20,9 +20,9 @@ int verb_lapic_irq_run(struct vm *vm, struct vmcpu *vcpu, void *arg)
 {
 	const struct verb_value *vector = arg;
 
-	if (vector->value < 16 || vector->value > 255)
+	if (vector->value > 255)
 		return -EINVAL;
-	return lapic_set_vector(vcpu->lapic, (uint8_t)vector->value, false);
+	return vcpu_lapic_irq(vcpu, (unsigned)vector->value);
 }
 
 int verb_lapic_local_run(struct vm *vm, struct vmcpu *vcpu, void *arg)
@@ -31,7 +31,7 @@ int verb_lapic_local_run(struct vm *vm, struct vmcpu *vcpu, void *arg)
 
 	if (pin->value > 5)
 		return -EINVAL;
-	return lapic_local_irq(vcpu->lapic, (int)pin->value);
+	return vcpu_local_irq(vcpu, (unsigned)pin->value);
 }
 
 int verb_msi_run(struct vm *vm, struct vmcpu *vcpu, void *arg)

@@ -119,6 +119,8 @@ static int vcpu_into_engine(struct vm *vm, struct vmcpu *vcpu, struct err *err)
 			vm->engine->capability_set(vcpu, (enum vm_cap_type)cap,
 						   1);
 	error = vm->engine->state_set(vcpu, &vcpu->state);
+	if (error == 0)
+		error = vcpu_lapic_store(vcpu);
 	if (error != 0)
 		vm->engine->vcpu_destroy(vcpu);
 	return error;
@@ -176,6 +178,7 @@ void vm_reset(struct vm *vm)
 			vm->engine->restart_instruction(vcpu);
 		vcpu_power_up(vcpu);
 		lapic_reset(vcpu->lapic, false);
+		vcpu_lapic_store(vcpu);
 		vcpu_state_store(vcpu);
 	}
 }
@@ -215,6 +218,8 @@ static int engine_make(struct vm *vm, const struct engine_ops *engine,
 			error = vcpu_into_engine(vm, vm->vcpu[i], err);
 	if (error != 0)
 		engine_drop(vm);
+	else if (engine->apic != NULL)
+		ioapic_announce(vm);
 	return error;
 }
 
@@ -256,6 +261,7 @@ void vm_engine_stop(struct vm *vm)
 	for (unsigned i = 0; i < VM_MAXCPU; i++)
 		if (vm->vcpu[i] != NULL) {
 			vcpu_state_fetch(vm->vcpu[i]);
+			vcpu_lapic_fetch(vm->vcpu[i]);
 			vm->vcpu[i]->exit_pending = false;
 		}
 	engine_drop(vm);

@@ -76,8 +76,8 @@ struct vmcpu {
 	uint32_t capabilities; /* BIT(enum vm_cap_type) that are set */
 
 	/*
-	 * Authoritative while the engine does not exist; mp_state and
-	 * tsc_offset always are.
+	 * Authoritative while the engine does not exist; tsc_offset always
+	 * is, and mp_state, unless the engine has the local APICs.
 	 */
 	struct vcpu_state state;
 	struct vm_exit exit;
@@ -152,6 +152,10 @@ void vm_thaw_all(struct vm *vm);
  */
 void vcpu_state_fetch(struct vmcpu *vcpu);
 int vcpu_state_store(struct vmcpu *vcpu);
+
+/* The same for vcpu->lapic, where the engine has APICs of its own. */
+int vcpu_lapic_fetch(struct vmcpu *vcpu);
+int vcpu_lapic_store(struct vmcpu *vcpu);
 
 /*
  * Raises request bits and makes the vCPU look: wakes it from SLEEPING, or

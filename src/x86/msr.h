@@ -30,6 +30,8 @@
 #define MSR_PAT               0x277u
 #define MSR_MTRR_DEF_TYPE     0x2ffu
 #define MSR_TSC_DEADLINE      0x6e0u
+#define MSR_X2APIC            0x800u /* and the register's offset / 16 */
+#define MSR_X2APIC_LAST       0x8ffu
 #define MSR_XSS               0xda0u
 #define MSR_EFER              0xc0000080u
 #define MSR_STAR              0xc0000081u

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * runner PAYLOAD [--cpus N] [--features LIST] [--triple] [--engine NAME]
+ * runner PAYLOAD [--cpus N] [--features LIST] [--triple|--halt]
+ *	[--engine NAME]
  *
  * A VMM of its own on vmmapi.h alone: loads a flat payload at 1 MiB, enters
  * it in 64-bit mode, answers its ports and memory, prints its lines as TAP.
@@ -251,7 +252,7 @@ static void say_stopped(struct machine *m, int how)
 	char line[LINE_MAX_BYTES];
 
 	snprintf(line, sizeof(line), BARE_STOPPED, how);
-	if (m->wants_triple && how == VM_SUSPEND_TRIPLEFAULT)
+	if (how == m->wants_stop)
 		tap_line(m, line + strlen("not "));
 	else
 		tap_line(m, line);
@@ -520,7 +521,9 @@ int main(int argc, char **argv)
 
 	for (int n = 2; n < argc; n++) {
 		if (strcmp(argv[n], "--triple") == 0)
-			m.wants_triple = true;
+			m.wants_stop = VM_SUSPEND_TRIPLEFAULT;
+		else if (strcmp(argv[n], "--halt") == 0)
+			m.wants_stop = VM_SUSPEND_HALT;
 		else if (strcmp(argv[n], "--cpus") == 0 && n + 1 < argc)
 			m.cpus = (unsigned)atoi(argv[++n]);
 		else if (strcmp(argv[n], "--features") == 0 && n + 1 < argc)

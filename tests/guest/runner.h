@@ -29,7 +29,7 @@ struct machine {
 	pthread_mutex_t lock; /* all above while vCPUs run, and below */
 	unsigned checks, failures;
 	bool over;
-	bool wants_triple; /* the payload ends by a triple fault */
+	int wants_stop; /* enum vm_suspend_how by which the payload ends */
 };
 
 /* One line of TAP; numbers it. */

@@ -234,7 +234,10 @@ static void x2apics(void)
 	TRY("wrmsr", ::"c"(MSR_X2APIC + 0xd), "a"(0), "d"(0) : "memory");
 	fault_is(GP, 0, "LDR is read-only in x2APIC mode: #GP(0)");
 	TRY("wrmsr", ::"c"(MSR_X2APIC + 0xb), "a"(1), "d"(0) : "memory");
-	fault_is(GP, 0, "EOI of not zero in x2APIC mode: #GP(0)");
+	if (fault.vector == NO_FAULT && (engine_is() & HOST_IS_KVM))
+		skip("EOI of not zero", "KVM's local APIC takes it");
+	else
+		fault_is(GP, 0, "EOI of not zero in x2APIC mode: #GP(0)");
 	TRY("rdmsr", ::"c"(MSR_X2APIC + 0x31) : "rax", "rdx", "memory");
 	fault_is(GP, 0, "no ICR_HI in x2APIC mode: #GP(0)");
 	TRY("wrmsr", ::"c"(MSR_APIC_BASE), "a"(0xfee00900), "d"(0) : "memory");

@@ -120,9 +120,7 @@ static void update(struct i8259 *pic)
 	before = atomic_exchange(&pic->pending, vector);
 	if (vector < 0 || vector == before)
 		return;
-	for (unsigned i = 0; i < VM_MAXCPU; i++)
-		if (vm->vcpu[i] != NULL && vm->vcpu[i]->lapic != NULL)
-			lapic_extint_raised(vm->vcpu[i]->lapic);
+	extint_raised(vm);
 }
 
 int i8259_pending(struct vm *vm)

@@ -42,18 +42,44 @@ struct ioapic {
 	uint32_t asserted[PINS]; /* how many sources hold the pin */
 };
 
-static void send(struct ioapic *ioapic, unsigned pin)
+static struct apic_message message_of(uint64_t rte)
 {
-	uint64_t rte = ioapic->redtbl[pin];
-	const struct apic_message message = {
+	return (struct apic_message){
 	    .destination = RTE_DEST(rte),
 	    .logical = (rte & RTE_LOGICAL) != 0,
 	    .level = (rte & RTE_LEVEL) != 0,
 	    .delivery = RTE_DELIVERY(rte),
 	    .vector = RTE_VECTOR(rte),
 	};
+}
+
+static void send(struct ioapic *ioapic, unsigned pin)
+{
+	const struct apic_message message = message_of(ioapic->redtbl[pin]);
 
 	apic_deliver(ioapic->vm, &message);
+}
+
+/*
+ * The engine keeps a pin's route while it is masked: the EOI of an interrupt
+ * that was sent before is still to come.
+ */
+static void announce(struct ioapic *ioapic, unsigned pin)
+{
+	const struct apic_message message = message_of(ioapic->redtbl[pin]);
+
+	if ((ioapic->redtbl[pin] & RTE_MASKED) == 0)
+		apic_route(ioapic->vm, pin, &message);
+}
+
+void ioapic_announce(struct vm *vm)
+{
+	struct ioapic *ioapic = vm->ioapic;
+
+	pthread_mutex_lock(&ioapic->lock);
+	for (unsigned pin = 0; pin < PINS; pin++)
+		announce(ioapic, pin);
+	pthread_mutex_unlock(&ioapic->lock);
 }
 
 /* Only fixed and lowest priority wait for an EOI. */
@@ -151,6 +177,7 @@ static void redtbl_write(struct ioapic *ioapic, unsigned pin, bool high,
 	if ((rte & RTE_LEVEL) == 0)
 		rte &= ~RTE_REMOTE_IRR;
 	ioapic->redtbl[pin] = rte;
+	announce(ioapic, pin);
 	evaluate_level(ioapic, pin);
 }
 

@@ -114,6 +114,8 @@ void lapic_timer_start(struct lapic *lapic);
 void lapic_timer_stop(struct lapic *lapic);
 void lapic_timer_set_lvt(struct lapic *lapic, uint32_t value);
 void lapic_timer_set_deadline(struct lapic *lapic, uint64_t tsc);
+/* The registers are another's, of which current is the current count. */
+void lapic_timer_adopt(struct lapic *lapic, uint32_t current);
 void lapic_timer_expired(void *arg); /* without the lock */
 
 #endif

@@ -148,6 +148,27 @@ void lapic_tsc_changed(struct lapic *lapic)
 	pthread_mutex_unlock(&lapic->lock);
 }
 
+void lapic_timer_adopt(struct lapic *lapic, uint32_t current)
+{
+	uint64_t gone;
+
+	lapic_timer_stop(lapic);
+	if (is_deadline(lapic)) {
+		if (lapic->tsc_deadline != 0)
+			check_deadline(lapic);
+		return;
+	}
+	current = MIN(current, lapic->initial_count);
+	if (current == 0)
+		return;
+	gone = (uint64_t)(lapic->initial_count - current)
+	       << divide_shift(lapic);
+	lapic->count_start_ns =
+	    now_ns(lapic) -
+	    MIN(ticks_to_ns(gone, LAPIC_TIMER_HZ), now_ns(lapic));
+	arm(lapic, period_end(lapic, 0));
+}
+
 static void periodic_again(struct lapic *lapic)
 {
 	uint64_t period = (uint64_t)lapic->initial_count << divide_shift(lapic);

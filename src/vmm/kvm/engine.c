@@ -23,6 +23,7 @@ static void vm_part_destroy(struct vm *vm)
 
 	if (kvm == NULL)
 		return;
+	kvm_idle_stop(kvm);
 	if (kvm->fd >= 0)
 		close(kvm->fd);
 	if (kvm->kvm >= 0)
@@ -81,6 +82,8 @@ static int set_up_vm(struct kvm_vm *kvm, struct err *err)
 	kvm->run_size = (size_t)size;
 	error = set_up_board(kvm, err);
 	if (error == 0)
+		error = kvm_irqchip_create(kvm, err);
+	if (error == 0)
 		error = add_slot(kvm, 0, 0, mem->low_size, err);
 	if (error == 0)
 		error = add_slot(kvm, 1, MEM_HIGH_BASE, mem->high_size, err);
@@ -103,6 +106,7 @@ static int vm_part_create(struct vm *vm, struct err *err)
 	kvm->vm = vm;
 	kvm->kvm = kvm->fd = -1;
 	pthread_mutex_init(&kvm->lock, NULL);
+	kvm_idle_start(kvm);
 	error = set_up_vm(kvm, err);
 	if (error != 0)
 		vm_part_destroy(vm);
@@ -118,6 +122,7 @@ static void vcpu_part_destroy(struct vmcpu *vcpu)
 
 	if (c == NULL)
 		return;
+	kvm_tsc_settle(c);
 	if (c->run != NULL)
 		munmap(c->run, c->kvm->run_size);
 	if (c->fd >= 0)
@@ -241,6 +246,7 @@ static void code_written(struct vm *vm, uint64_t gpa, uint64_t len)
 
 const struct engine_ops kvm_engine_ops = {
     .name = "kvm",
+    .apic = &kvm_apic_ops,
     .usable = kvm_usable,
     .vm_create = vm_part_create,
     .vm_destroy = vm_part_destroy,

@@ -165,16 +165,17 @@ static int serve_msr(struct kvm_cpu *c, struct vm_exit *exit)
 /* -- the others -------------------------------------------------------------
  */
 
-static int serve_hlt(struct kvm_cpu *c, struct vm_exit *exit)
+/* The guest may have asked for it by KVM's own ways. */
+static int serve_system_event(struct kvm_cpu *c)
 {
-	const struct kvm_regs *regs = &c->run->s.regs.regs;
-
-	c->vcpu->stats[VM_STAT_HLT]++;
-	exit->u.hlt.rflags = regs->rflags;
-	exit->inst_length = 1;
-	leave(c, exit, VM_EXITCODE_HLT, KVM_PENDING_NONE);
-	exit->rip = regs->rip - 1; /* KVM is past it */
-	return KVM_LEAVE;
+	switch (c->run->system_event.type) {
+	case KVM_SYSTEM_EVENT_SHUTDOWN:
+		return stop(c, VM_SUSPEND_POWEROFF);
+	case KVM_SYSTEM_EVENT_RESET:
+		return stop(c, VM_SUSPEND_RESET);
+	default:
+		return kvm_gave_up(c);
+	}
 }
 
 static int serve_debug(struct kvm_cpu *c, struct vm_exit *exit)
@@ -200,15 +201,17 @@ static int serve_reason(struct kvm_cpu *c, struct vm_exit *exit)
 	case KVM_EXIT_X86_RDMSR:
 	case KVM_EXIT_X86_WRMSR:
 		return serve_msr(c, exit);
-	case KVM_EXIT_HLT:
-		return serve_hlt(c, exit);
+	case KVM_EXIT_IOAPIC_EOI:
+		ioapic_eoi(c->vcpu->vm, c->run->eoi.vector);
+		return KVM_GO_ON;
+	case KVM_EXIT_SYSTEM_EVENT:
+		return serve_system_event(c);
 	case KVM_EXIT_DEBUG:
 		return serve_debug(c, exit);
 	case KVM_EXIT_SHUTDOWN:
 		return stop(c, VM_SUSPEND_TRIPLEFAULT);
 	case KVM_EXIT_INTR:
 	case KVM_EXIT_IRQ_WINDOW_OPEN:
-	case KVM_EXIT_SET_TPR:
 		return KVM_GO_ON;
 	default:
 		return kvm_gave_up(c);

@@ -1,9 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/*
- * The KVM engine's objects. There is no interrupt controller in the kernel:
- * the room's LAPIC, IOAPIC and PIC serve this engine as they serve the other,
- * and interrupts go in by KVM_INTERRUPT. docs/kvm.md says why.
- */
+/* The KVM engine's objects. docs/kvm.md says how it works. */
 #ifndef VMM_KVM_KVM_H
 #define VMM_KVM_KVM_H
 
@@ -14,6 +10,17 @@
 #include "vmm/cpuid.h"
 #include "vmm/vm.h"
 
+#define KVM_PINS 32 /* of the room's IOAPIC */
+
+/* Who has halted for ever (idle.c). Under kvm_vm.lock, but the timer. */
+struct kvm_idle {
+	struct vm_timer timer;
+	pthread_cond_t wake;
+	unsigned round;
+	uint32_t waiting;          /* bit n: vCPU n has come */
+	uint64_t exits[VM_MAXCPU]; /* the last time; the room's thread */
+};
+
 struct kvm_vm {
 	struct vm *vm;
 	int kvm; /* /dev/kvm */
@@ -22,6 +29,14 @@ struct kvm_vm {
 	pthread_mutex_t lock;
 	_Atomic bool tsc_is_set; /* guest TSC 0 is at host TSC -tsc_base */
 	uint64_t tsc_base;       /* vm_clock's TSC less the host's */
+	uint64_t tsc_gained;     /* on vm_clock's, when the engine ends */
+	bool is_settled;
+	struct kvm_idle idle;
+	bool routes_are_set;
+	struct {
+		struct kvm_irq_routing head;
+		struct kvm_irq_routing_entry pin[KVM_PINS];
+	} routes;
 };
 
 /* What an exit to the process wants back. */
@@ -58,6 +73,15 @@ struct kvm_cpu {
 	bool unserved;
 	/* State was written: ready_for_interrupt_injection is of before. */
 	bool ready_is_stale;
+	uint64_t exits;
+
+	_Atomic uint32_t local_irqs; /* bit n: FreeBSD's LVT pin n */
+	_Atomic bool is_asked;       /* idle.c */
+	uint64_t deadline;           /* TSC deadline that waits for the TSC */
+	/* As of the last look: accepted by the CPU, not delivered yet. */
+	struct {
+		uint8_t injected, nr, soft;
+	} accepted;
 
 	/* Kicks. */
 	_Atomic int where;
@@ -112,6 +136,25 @@ int kvm_msrs_get(struct kvm_cpu *c, struct vcpu_state *state);
 int kvm_msrs_set(struct kvm_cpu *c, const struct vcpu_state *state);
 /* KVM's TSC offset made what the room says. */
 int kvm_tsc_update(struct kvm_cpu *c);
+/* state.tsc_offset made such that vm_clock's TSC goes on where KVM's was. */
+void kvm_tsc_settle(struct kvm_cpu *c);
+
+/* -- irqchip.c --------------------------------------------------------------
+ */
+
+extern const struct engine_apic_ops kvm_apic_ops;
+int kvm_irqchip_create(struct kvm_vm *kvm, struct err *err);
+int kvm_serve_local_irqs(struct kvm_cpu *c);
+/* After the TSC has moved. */
+int kvm_deadline_restart(struct kvm_cpu *c);
+
+/* -- idle.c -----------------------------------------------------------------
+ */
+
+void kvm_idle_start(struct kvm_vm *kvm);
+void kvm_idle_stop(struct kvm_vm *kvm);
+/* On the vCPU's thread, outside of KVM_RUN; may wait a moment. */
+void kvm_idle_answer(struct kvm_cpu *c);
 
 /* -- state.c ----------------------------------------------------------------
  */
@@ -141,6 +184,8 @@ int kvm_gave_up(struct kvm_cpu *c);
 /* Ends the instruction of the last exit; c->unserved when it exits again. */
 int kvm_finish(struct kvm_cpu *c);
 int kvm_run_vcpu(struct vmcpu *vcpu, struct vm_exit *exit);
+/* A timer of the local APIC that has expired becomes its interrupt. */
+void kvm_flush_timer(struct kvm_cpu *c);
 void kvm_complete(struct vmcpu *vcpu, struct vm_exit *exit);
 void kvm_restart_instruction(struct vmcpu *vcpu);
 void kvm_kick(struct vmcpu *vcpu);

@@ -10,8 +10,6 @@
 #include <sys/ioctl.h>
 #include <x86intrin.h>
 
-#include "vmm/bus.h"
-#include "vmm/irq.h"
 #include "vmm/kvm/kvm.h"
 #include "x86/features.h"
 #include "x86/msr.h"
@@ -27,6 +25,7 @@ static const struct {
 	uint32_t first, last, how;
 } allowed[] = {
     {MSR_TSC, MSR_TSC, READ},
+    {MSR_APIC_BASE, MSR_APIC_BASE, READ | WRITE},
     {MSR_MTRRCAP, MSR_MTRRCAP, READ | WRITE},
     {MSR_SYSENTER_CS, MSR_SYSENTER_EIP, READ | WRITE},
     {MSR_MTRR_PHYSBASE0, MSR_MTRR_PHYSBASE0 + 2 * VCPU_MTRR_VARIABLE - 1,
@@ -35,6 +34,8 @@ static const struct {
     {MSR_MTRR_FIX16K_80000, MSR_MTRR_FIX16K_A0000, READ | WRITE},
     {MSR_MTRR_FIX4K_C0000, MSR_PAT, READ | WRITE},
     {MSR_MTRR_DEF_TYPE, MSR_MTRR_DEF_TYPE, READ | WRITE},
+    {MSR_TSC_DEADLINE, MSR_TSC_DEADLINE, READ | WRITE},
+    {MSR_X2APIC, MSR_X2APIC_LAST, READ | WRITE}, /* never asked */
     {MSR_XSS, MSR_XSS, READ | WRITE},
     {MSR_EFER, MSR_SFMASK, READ | WRITE},
     {MSR_FS_BASE, MSR_TSC_AUX, READ | WRITE},
@@ -50,7 +51,7 @@ int kvm_set_msr_filter(struct kvm_vm *kvm, struct err *err)
 		     KVM_MSR_EXIT_REASON_FILTER},
 	};
 	struct kvm_msr_filter filter = {.flags = KVM_MSR_FILTER_DEFAULT_DENY};
-	uint8_t ones[16];
+	uint8_t ones[32];
 
 	for (size_t i = 0; i < sizeof(ones); i++)
 		ones[i] = 0xff;
@@ -108,7 +109,24 @@ int kvm_tsc_update(struct kvm_cpu *c)
 				  "use engine=soft");
 	c->tsc_offset = offset;
 	c->tsc_offset_is_set = true;
-	return 0;
+	return kvm_deadline_restart(c);
+}
+
+/* vm_clock's TSC has another rate in the last digits: found once for all. */
+void kvm_tsc_settle(struct kvm_cpu *c)
+{
+	struct kvm_vm *kvm = c->kvm;
+
+	if (!atomic_load(&kvm->tsc_is_set))
+		return;
+	pthread_mutex_lock(&kvm->lock);
+	if (!kvm->is_settled) {
+		kvm->tsc_gained =
+		    __rdtsc() + kvm->tsc_base - vm_clock_tsc(&kvm->vm->clock);
+		kvm->is_settled = true;
+	}
+	c->vcpu->state.tsc_offset += kvm->tsc_gained;
+	pthread_mutex_unlock(&kvm->lock);
 }
 
 static uint64_t guest_tsc(const struct kvm_cpu *c)
@@ -121,7 +139,6 @@ static void move_tsc(struct kvm_cpu *c, uint64_t delta)
 {
 	c->vcpu->state.tsc_offset += delta;
 	c->vcpu->state.tsc_adjust += delta;
-	vcpu_tsc_changed(c->vcpu);
 }
 
 static int tsc_access(struct kvm_cpu *c, bool write, uint64_t *value)
@@ -238,7 +255,7 @@ int kvm_msr_access(struct kvm_cpu *c, uint32_t msr, bool write, uint64_t *value)
 		if (msr >= kept[i].first && msr <= kept[i].last &&
 		    cpu_model_has(c->vcpu->vm->cpu_model, kept[i].feature))
 			return kept[i].access(c, write, value);
-	return room_msr(c->vcpu, msr, write, value);
+	return -ENXIO;
 }
 
 /* -- state ------------------------------------------------------------------

@@ -124,7 +124,8 @@ static int call_run(struct kvm_cpu *c)
 
 	c->ready_is_stale = false;
 	c->unfinished = false;
-	if (error == -EINTR)
+	/* EAGAIN: it was woken from waiting for SIPI, perhaps to begin */
+	if (error == -EINTR || error == -EAGAIN)
 		return 0;
 	if (error != 0)
 		return kvm_failed(&c->vcpu->failure, c->vcpu->vm->name,
@@ -140,22 +141,39 @@ static int enter_guest(struct kvm_cpu *c)
 {
 	int error;
 
-	c->run->cr8 = vcpu_get_cr8(c->vcpu);
 	atomic_store(&c->where, KVM_INSIDE);
 	error = call_run(c);
 	if (unlikely(atomic_exchange(&c->where, KVM_OUTSIDE) == KVM_KICKED))
 		take_kick();
-	if (c->run->cr8 != vcpu_get_cr8(c->vcpu))
-		vcpu_set_cr8(c->vcpu, (uint8_t)c->run->cr8);
 	c->vcpu->stats[VM_STAT_EXITS]++;
+	if (c->unserved)
+		__atomic_store_n(&c->exits, c->exits + 1, __ATOMIC_RELAXED);
 	return error;
 }
 
 int kvm_finish(struct kvm_cpu *c)
 {
-	c->run->cr8 = vcpu_get_cr8(c->vcpu);
 	__atomic_store_n(&c->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
 	return call_run(c);
+}
+
+/*
+ * KVM_RUN with a signal that waits comes back before the guest, but, unlike
+ * one with immediate_exit, looks at the timer. Any thread, vCPU frozen.
+ */
+void kvm_flush_timer(struct kvm_cpu *c)
+{
+	sigset_t before;
+	bool restore;
+
+	if (c->unfinished || c->unserved ||
+	    take_thread(c, &before, &restore) != 0)
+		return;
+	pthread_kill(pthread_self(), KICK_SIGNAL);
+	__atomic_store_n(&c->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
+	call_run(c);
+	take_kick();
+	give_thread_back(&before, restore);
 }
 
 /* -- events -----------------------------------------------------------------
@@ -174,8 +192,8 @@ static int inject_nmi(struct kvm_cpu *c)
 }
 
 /*
- * The vector goes in when the guest can take it at once; until then KVM is
- * asked to come back when it can. An instruction that is not at its end may
+ * The PIC's vector goes in when the guest can take it at once; until then KVM
+ * is asked to come back when it can. An instruction that is not at its end may
  * fault yet, and comes first.
  */
 static int inject_interrupt(struct kvm_cpu *c)
@@ -183,7 +201,7 @@ static int inject_interrupt(struct kvm_cpu *c)
 	struct kvm_interrupt interrupt;
 	int vector, error;
 
-	if (vcpu_intr_pending(c->vcpu) < 0) {
+	if (likely(extint_pending(c->vcpu->vm) < 0)) {
 		c->run->request_interrupt_window = 0;
 		return 0;
 	}
@@ -196,7 +214,7 @@ static int inject_interrupt(struct kvm_cpu *c)
 	c->run->request_interrupt_window = 1;
 	if (c->ready_is_stale || !c->run->ready_for_interrupt_injection)
 		return 0;
-	vector = vcpu_intr_accept(c->vcpu);
+	vector = extint_accept(c->vcpu);
 	if (vector < 0)
 		return 0;
 	interrupt.irq = (uint32_t)vector;
@@ -204,8 +222,15 @@ static int inject_interrupt(struct kvm_cpu *c)
 		return kvm_failed(&c->vcpu->failure, c->vcpu->vm->name,
 				  "KVM_INTERRUPT", errno, "use engine=soft");
 	c->vcpu->stats[VM_STAT_INTERRUPTS]++;
-	c->run->request_interrupt_window = vcpu_intr_pending(c->vcpu) >= 0;
+	c->run->request_interrupt_window = extint_pending(c->vcpu->vm) >= 0;
 	return 0;
+}
+
+static int serve_engine(struct kvm_cpu *c)
+{
+	atomic_fetch_and(&c->vcpu->requests, ~(uint32_t)VCPU_REQ_ENGINE);
+	kvm_idle_answer(c);
+	return kvm_serve_local_irqs(c);
 }
 
 /*
@@ -223,7 +248,9 @@ static int serve_events(struct kvm_cpu *c)
 		return KVM_LEAVE;
 	if (requests & VCPU_REQ_INTR)
 		atomic_fetch_and(&c->vcpu->requests, ~(uint32_t)VCPU_REQ_INTR);
-	if (requests & VCPU_REQ_NMI)
+	if (requests & VCPU_REQ_ENGINE)
+		error = serve_engine(c);
+	if (error == 0 && (requests & VCPU_REQ_NMI))
 		error = inject_nmi(c);
 	return error != 0 ? error : inject_interrupt(c);
 }

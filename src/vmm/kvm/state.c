@@ -145,7 +145,7 @@ static int get_sregs(struct kvm_cpu *c, struct vcpu_state *state)
 	state->reg[VM_REG_GUEST_CR3] = s.cr3;
 	state->reg[VM_REG_GUEST_CR4] = s.cr4;
 	state->reg[VM_REG_GUEST_EFER] = s.efer;
-	state->reg[VM_REG_GUEST_TPR] = vcpu_get_cr8(c->vcpu);
+	state->reg[VM_REG_GUEST_TPR] = s.cr8;
 	if (s.flags & KVM_SREGS2_FLAGS_PDPTRS_VALID)
 		for (int i = 0; i < 4; i++)
 			state->reg[VM_REG_GUEST_PDPTE0 + i] = s.pdptrs[i];
@@ -164,7 +164,7 @@ static int set_sregs(struct kvm_cpu *c, const struct vcpu_state *state)
 	const uint64_t *reg = state->reg;
 	struct kvm_sregs2 s;
 
-	/* APIC_BASE, which is the room's, stays as KVM has it. */
+	/* APIC_BASE is not in the state and stays as KVM has it. */
 	if (ioctl(c->fd, KVM_GET_SREGS2, &s) != 0)
 		return -errno;
 	for (size_t i = 0; i < ARRAY_SIZE(segments); i++)
@@ -179,7 +179,7 @@ static int set_sregs(struct kvm_cpu *c, const struct vcpu_state *state)
 	s.cr2 = reg[VM_REG_GUEST_CR2];
 	s.cr3 = reg[VM_REG_GUEST_CR3];
 	s.cr4 = reg[VM_REG_GUEST_CR4];
-	s.cr8 = vcpu_get_cr8(c->vcpu);
+	s.cr8 = reg[VM_REG_GUEST_TPR] & 0xf;
 	s.efer = reg[VM_REG_GUEST_EFER];
 	s.flags = 0;
 	if (state->exception_pending && state->exception_vector == X86_PF)
@@ -260,20 +260,14 @@ static int set_vector_state(struct kvm_cpu *c, const struct vcpu_state *state)
 
 /*
  * An interrupt that was accepted but not delivered has no place in the state:
- * it goes back to where it came from. One from INTn runs INTn again.
+ * it is kept beside it, and goes back to where it came from when the engine
+ * ends (irqchip.c). One from INTn runs INTn again.
  */
-static int take_interrupt_back(struct kvm_cpu *c, struct kvm_vcpu_events *e)
+static void note_interrupt(struct kvm_cpu *c, const struct kvm_vcpu_events *e)
 {
-	int vector = e->interrupt.nr;
-
-	if (!e->interrupt.injected)
-		return 0;
-	e->interrupt.injected = 0;
-	e->flags = 0;
-	if (!e->interrupt.soft)
-		vcpu_intr_return(c->vcpu, vector);
-	c->ready_is_stale = true;
-	return KVM_CALL(c, KVM_SET_VCPU_EVENTS, e);
+	c->accepted.injected = e->interrupt.injected;
+	c->accepted.nr = e->interrupt.nr;
+	c->accepted.soft = e->interrupt.soft;
 }
 
 static int get_events(struct kvm_cpu *c, struct vcpu_state *state)
@@ -281,10 +275,9 @@ static int get_events(struct kvm_cpu *c, struct vcpu_state *state)
 	struct kvm_vcpu_events e = {0};
 	int error = KVM_CALL(c, KVM_GET_VCPU_EVENTS, &e);
 
-	if (error == 0)
-		error = take_interrupt_back(c, &e);
 	if (error != 0)
 		return error;
+	note_interrupt(c, &e);
 	state->exception_pending = e.exception.injected != 0;
 	state->exception_vector =
 	    e.exception.injected ? e.exception.nr & 31 : 0;
@@ -315,6 +308,8 @@ static int set_events(struct kvm_cpu *c, const struct vcpu_state *state)
 	    .exception.nr = state->exception_vector,
 	    .exception.has_error_code = state->exception_has_error,
 	    .exception.error_code = state->exception_error,
+	    .interrupt.injected = c->accepted.injected && !c->accepted.soft,
+	    .interrupt.nr = c->accepted.nr,
 	    .nmi.masked = state->nmi_masked,
 	    .flags =
 		KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SHADOW,
@@ -325,6 +320,38 @@ static int set_events(struct kvm_cpu *c, const struct vcpu_state *state)
 	if (state->nmi_pending)
 		atomic_fetch_or(&c->vcpu->requests, VCPU_REQ_NMI);
 	return ioctl(c->fd, KVM_SET_VCPU_EVENTS, &e) == 0 ? 0 : -errno;
+}
+
+/* -- HLT, INIT --------------------------------------------------------------
+ */
+
+static int get_mp_state(struct kvm_cpu *c, struct vcpu_state *state)
+{
+	struct kvm_mp_state mp;
+	int error = KVM_CALL(c, KVM_GET_MP_STATE, &mp);
+	enum mp_state is = MP_RUNNABLE;
+
+	if (error != 0)
+		return error;
+	if (mp.mp_state == KVM_MP_STATE_HALTED)
+		is = MP_HALTED;
+	else if (mp.mp_state == KVM_MP_STATE_UNINITIALIZED ||
+		 mp.mp_state == KVM_MP_STATE_INIT_RECEIVED)
+		is = MP_WAIT_SIPI;
+	state->mp_state = (uint8_t)is;
+	return 0;
+}
+
+/* An AP waits for SIPI from the start, as after a BIOS' INIT. */
+static int set_mp_state(struct kvm_cpu *c, const struct vcpu_state *state)
+{
+	struct kvm_mp_state mp = {.mp_state = KVM_MP_STATE_RUNNABLE};
+
+	if (state->mp_state == MP_HALTED)
+		mp.mp_state = KVM_MP_STATE_HALTED;
+	else if (state->mp_state == MP_WAIT_SIPI)
+		mp.mp_state = KVM_MP_STATE_INIT_RECEIVED;
+	return ioctl(c->fd, KVM_SET_MP_STATE, &mp) == 0 ? 0 : -errno;
 }
 
 /* -- all of it --------------------------------------------------------------
@@ -361,7 +388,7 @@ void kvm_state_get(struct vmcpu *vcpu, struct vcpu_state *state)
 	state->tsc_adjust = vcpu->state.tsc_adjust;
 	if (get_regs(c, state) != 0 || get_sregs(c, state) != 0 ||
 	    get_debugregs(c, state) != 0 || get_vector_state(c, state) != 0 ||
-	    get_events(c, state) != 0)
+	    get_events(c, state) != 0 || get_mp_state(c, state) != 0)
 		return;
 	kvm_msrs_get(c, state);
 }
@@ -398,5 +425,7 @@ int kvm_state_set(struct vmcpu *vcpu, const struct vcpu_state *state)
 		error = set_debugregs(c, state);
 	if (error == 0)
 		error = set_events(c, state);
+	if (error == 0)
+		error = set_mp_state(c, state);
 	return error;
 }
