@@ -5,6 +5,7 @@
  */
 #include "vmm/soft/access.h"
 #include "vmm/mem.h"
+#include "vmm/soft/debug.h"
 
 /* As the page of va reads or writes after its translation. */
 static bool in_ram(const struct cpu *c, uint64_t gpa)
@@ -17,6 +18,14 @@ static void check_alignment(struct cpu *c, const struct insn *i, uint64_t va,
 {
 	if (c->align_check && (len & (len - 1)) == 0 && (va & (len - 1)) != 0)
 		soft_raise(c, i, X86_AC, 0, 0);
+}
+
+/* Pages with data breakpoints are never in the TLB: it comes here. */
+static void check_breakpoints(struct cpu *c, const struct insn *i, uint64_t va,
+			      unsigned len, enum access access)
+{
+	if (unlikely(c->debug_data != 0))
+		debug_data(c, i, va, len, access);
 }
 
 static bool crosses_page(uint64_t va, unsigned len)
@@ -104,6 +113,7 @@ uint64_t load_slow(struct cpu *c, const struct insn *i, uint64_t va,
 		   unsigned len)
 {
 	check_alignment(c, i, va, len);
+	check_breakpoints(c, i, va, len, ACCESS_READ);
 	return load_any(c, i, va, len, false);
 }
 
@@ -111,6 +121,7 @@ void store_slow(struct cpu *c, const struct insn *i, uint64_t va,
 		uint64_t value, unsigned len)
 {
 	check_alignment(c, i, va, len);
+	check_breakpoints(c, i, va, len, ACCESS_WRITE);
 	store_any(c, i, va, value, len, false);
 }
 
@@ -173,6 +184,7 @@ void *operand_slow(struct cpu *c, const struct insn *i, uint64_t va,
 	uint64_t gpa;
 
 	check_alignment(c, i, va, len);
+	check_breakpoints(c, i, va, len, access);
 	if (!crosses_page(va, len)) {
 		gpa = mmu_translate(c, i, va, access);
 		if (in_ram(c, gpa)) {

@@ -13,6 +13,7 @@
 #include "vmm/soft/access.h"
 #include "vmm/soft/branch.h"
 #include "vmm/soft/cpu.h"
+#include "vmm/soft/debug.h"
 #include "vmm/soft/handlers.h"
 
 #define HASH_BITS  14
@@ -399,12 +400,15 @@ static uint64_t fetch_gpa(struct cpu *c, uint64_t va)
 
 const struct insn *block_find(struct cpu *c)
 {
-	uint64_t linear = code_linear(c);
-	uint64_t gpa = fetch_gpa(c, linear);
-	uint64_t key = gpa | c->mode_key;
+	uint64_t linear = code_linear(c), gpa, key;
 	struct jump_entry *e = jump_at(c, c->rip);
-	struct block *b = *hash_slot(c->blocks, key);
+	struct block *b;
 
+	if (unlikely(c->debug_code != 0) && debug_code_page(c, linear))
+		return NULL;
+	gpa = fetch_gpa(c, linear);
+	key = gpa | c->mode_key;
+	b = *hash_slot(c->blocks, key);
 	while (b != NULL && b->key != key)
 		b = b->next;
 	if (b == NULL)

@@ -155,6 +155,9 @@ struct cpu {
 	uint16_t gdtr_limit, idtr_limit;
 	uint64_t cr0, cr2, cr3, cr4, efer, xcr0;
 	uint64_t dr[8]; /* 4, 5 unused */
+	/* Breakpoints that are armed, by kind; bit n: DRn (debug.h). */
+	uint8_t debug_code, debug_data, debug_io;
+	uint8_t debug_hits; /* of data and ports, by this instruction */
 	uint64_t pdpte[4];
 	uint64_t msr[VCPU_MSR_COUNT]; /* enum vcpu_msr */
 	uint64_t kernel_gs_base;

@@ -3,6 +3,7 @@
  * Delivery of exceptions and interrupts through the IVT or IDT (SDM vol. 3,
  * chapter 6): long mode, protected mode, v86 and real mode.
  */
+#include "vmm/soft/debug.h"
 #include "vmm/soft/far.h"
 #include "vmm/soft/stack.h"
 
@@ -11,6 +12,7 @@ struct event {
 	bool has_error;
 	bool is_soft; /* INTn, INT3, INTO: the gate's DPL counts */
 	bool external;
+	bool general_detect; /* the #DB of DR7.GD */
 	uint32_t error;
 	uint64_t rip; /* to return to */
 };
@@ -120,13 +122,17 @@ static void enter_handler(struct cpu *c, const struct gate *g)
 	rflags_set(c, 0, clear);
 }
 
-/* RFLAGS as pushed: RF is set for faults, so that a breakpoint at the
-   instruction does not hit again (SDM vol. 3, 17.3.1.1). */
+/*
+ * RFLAGS as pushed: RF is set for faults, so that a breakpoint at the
+ * instruction does not hit again, but not for the breakpoint's own (SDM
+ * vol. 3, 18.3.1.1).
+ */
 static uint64_t pushed_flags(const struct cpu *c, const struct event *e)
 {
 	uint64_t image = rflags_get(c);
 
-	if (!e->external && !e->is_soft && e->vector != X86_DB)
+	if (!e->external && !e->is_soft &&
+	    (e->vector != X86_DB || e->general_detect))
 		image |= RFLAGS_RF;
 	return image;
 }
@@ -251,6 +257,7 @@ void exception_deliver(struct cpu *c)
 	if (e.vector == X86_DB) {
 		c->dr[6] = (c->dr[6] & ~0xfull) | c->exception.payload;
 		c->dr[7] &= ~BIT(13); /* GD */
+		e.general_detect = (c->exception.payload & DR6_BD) != 0;
 	}
 	c->vcpu->stats[VM_STAT_EXCEPTION]++;
 	deliver(c, &e);

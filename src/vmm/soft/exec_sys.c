@@ -5,6 +5,7 @@
  */
 #include "vmm/cpuid.h"
 #include "vmm/irq.h"
+#include "vmm/soft/debug.h"
 #include "vmm/soft/exec.h"
 #include "vmm/soft/string.h"
 #include "x86/features.h"
@@ -179,6 +180,8 @@ static void write_cr4(struct cpu *c, const struct insn *i, uint64_t value)
 		raise_gp(c, i, 0);
 	c->cr4 = value;
 	cpu_mode_changed(c);
+	if (changed & CR4_DE)
+		debug_changed(c);
 	if (changed & flushes)
 		mmu_flush_all(c);
 }
@@ -299,7 +302,7 @@ static unsigned debug_register(struct cpu *c, const struct insn *i)
 	if (n > 7 || ((n == 4 || n == 5) && (c->cr4 & CR4_DE)))
 		raise_ud(c, i);
 	if (c->dr[7] & BIT(13))
-		soft_raise(c, i, X86_DB, 0, BIT(13));
+		soft_raise(c, i, X86_DB, 0, DR6_BD);
 	return n == 4 || n == 5 ? n + 2 : n;
 }
 
@@ -311,11 +314,13 @@ EXEC(movtodr)
 	if (n >= 6 && value >> 32)
 		raise_gp(c, i, 0);
 	if (n == 6)
-		value = (value & 0xe00f) | 0xffff0ff0;
+		c->dr[6] = (value & 0xe00f) | 0xffff0ff0;
 	else if (n == 7)
-		value = (value & 0xffff2bff) | 0x400;
-	c->dr[n] = value;
-	cpu_mode_changed(c);
+		c->dr[7] = (value & 0xffff23ff) | 0x400;
+	else
+		c->dr[n & 3] = value;
+	if (n != 6)
+		debug_changed(c);
 	return end_block(c, i);
 }
 

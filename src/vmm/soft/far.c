@@ -469,14 +469,19 @@ const struct handler h_retf = {.one = retf};
  * -----------------------------------------------------------------------------------
  */
 
+/* The next instruction clears RF (SDM vol. 3, 18.3.1.1), and runs alone for
+   that: only where there is a breakpoint to hold off. */
+static uint64_t resume_flag(const struct cpu *c)
+{
+	return c->debug_code != 0 ? RFLAGS_RF : 0;
+}
+
 static uint64_t iret_mask(const struct cpu *c, unsigned lsize)
 {
 	uint64_t mask = RFLAGS_ARITH | RFLAGS_TF | RFLAGS_DF | RFLAGS_NT;
 
-	/* Not RF: the next instruction would clear it (SDM vol. 3, 17.3.1.1),
-	   and there are no instruction breakpoints to hold off. */
 	if (lsize != 1)
-		mask |= RFLAGS_AC | RFLAGS_ID;
+		mask |= RFLAGS_AC | RFLAGS_ID | resume_flag(c);
 	if (c->cpl == 0)
 		mask |= RFLAGS_IOPL;
 	if (c->cpl <= (c->flags >> 12 & 3))
@@ -517,7 +522,7 @@ static const struct insn *iret_to_v86(struct cpu *c, const struct insn *i,
 	rflags_set(c, frame[2],
 		   RFLAGS_ARITH | RFLAGS_TF | RFLAGS_IF | RFLAGS_DF |
 		       RFLAGS_IOPL | RFLAGS_NT | RFLAGS_AC | RFLAGS_ID |
-		       RFLAGS_VM);
+		       RFLAGS_VM | resume_flag(c));
 	segment_load_real(c, SEG_CS, (uint16_t)frame[1]);
 	segment_load_real(c, SEG_SS, (uint16_t)frame[4]);
 	for (unsigned n = 0; n < 4; n++)

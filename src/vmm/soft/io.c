@@ -8,6 +8,7 @@
 #include <errno.h>
 
 #include "vmm/bus.h"
+#include "vmm/soft/debug.h"
 #include "vmm/soft/exec.h"
 #include "vmm/soft/stack.h"
 #include "vmm/soft/string.h"
@@ -183,6 +184,8 @@ uint32_t port_in(struct cpu *c, const struct insn *i, uint16_t port,
 		 unsigned bytes)
 {
 	check_port(c, i, port, bytes);
+	if (unlikely(c->debug_io != 0))
+		debug_port(c, i, port, bytes);
 	return access_port(c, i, port, bytes, true, 0);
 }
 
@@ -190,6 +193,8 @@ void port_out(struct cpu *c, const struct insn *i, uint16_t port,
 	      unsigned bytes, uint32_t value)
 {
 	check_port(c, i, port, bytes);
+	if (unlikely(c->debug_io != 0))
+		debug_port(c, i, port, bytes);
 	access_port(c, i, port, bytes, false, value);
 }
 

@@ -7,6 +7,7 @@
  * loop, with RIP on the instruction and nothing of it committed.
  */
 #include "vmm/irq.h"
+#include "vmm/soft/debug.h"
 #include "vmm/soft/engine.h"
 #include "vmm/soft/exec.h"
 
@@ -100,12 +101,12 @@ _Noreturn void soft_restart_alone(struct cpu *c)
 	longjmp(c->escape, ESCAPE_ALONE);
 }
 
-/* DR6.BS, before the next instruction. */
-static void single_step_trap(struct cpu *c)
+/* Before the next instruction. */
+static void debug_trap(struct cpu *c, uint64_t dr6)
 {
 	c->exception.len = 0;
 	c->exception.is_soft = false;
-	set_exception(c, X86_DB, 0, BIT(14));
+	set_exception(c, X86_DB, 0, dr6);
 }
 
 static _Noreturn void leave_for_mtrap(struct cpu *c)
@@ -128,7 +129,7 @@ static void skip_instruction(struct cpu *c)
 				     : (uint16_t)rip;
 	c->retired++;
 	if (c->flags & RFLAGS_TF)
-		single_step_trap(c);
+		debug_trap(c, DR6_BS);
 	c->mtrap_owed = c->cap_mtrap;
 }
 
@@ -245,14 +246,18 @@ static bool events(struct cpu *c)
 static bool wants_alone(const struct cpu *c)
 {
 	return c->single_step || c->intr_shadow != 0 || c->force_alone ||
-	       c->replay_count != 0;
+	       c->replay_count != 0 || (c->flags & RFLAGS_RF);
 }
 
 /* After an instruction that ran alone: traps. */
 static void traps(struct cpu *c, bool tf, uint8_t cpl)
 {
-	if (tf && c->cpl == cpl && c->intr_shadow != 2)
-		single_step_trap(c);
+	uint64_t dr6 = c->debug_hits;
+
+	if (tf && c->cpl == cpl)
+		dr6 |= DR6_BS;
+	if (dr6 != 0 && c->intr_shadow != 2)
+		debug_trap(c, dr6);
 	if (c->cap_mtrap)
 		leave_for_mtrap(c);
 }
@@ -261,9 +266,11 @@ static void run_alone(struct cpu *c)
 {
 	bool tf = (c->flags & RFLAGS_TF) != 0;
 	uint8_t cpl = c->cpl;
+	uint64_t start = c->rip;
 	const struct insn *i;
 
 	c->link_from = NULL;
+	debug_before(c);
 	c->alone = true;
 	c->jump_tag = 0;
 	c->replay_next = 0;
@@ -273,6 +280,7 @@ static void run_alone(struct cpu *c)
 		i = i->exec(c, i);
 	c->alone = c->force_alone = false;
 	c->replay_count = 0;
+	debug_between(c, start);
 	traps(c, tf, cpl);
 }
 

@@ -6,7 +6,7 @@
 #include <errno.h>
 
 #include "vmm/irq.h"
-#include "vmm/soft/cpu.h"
+#include "vmm/soft/debug.h"
 
 /* -- mode
  * ---------------------------------------------------------------------------
@@ -248,6 +248,7 @@ int soft_state_set(struct cpu *c, const struct vcpu_state *state)
 	c->intr_check = true;
 	c->cpl = (c->seg[SEG_SS].access >> AR_DPL_SHIFT) & 3;
 	cpu_mode_changed(c);
+	debug_changed(c);
 	mmu_flush_all(c);
 	blocks_drop_all(c);
 	return 0;

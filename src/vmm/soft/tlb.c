@@ -13,6 +13,7 @@
 
 #include "vmm/soft/access.h"
 #include "vmm/soft/cpu.h"
+#include "vmm/soft/debug.h"
 #include "vmm/soft/tlb.h"
 
 static void tlb_clear(struct tlb *t)
@@ -232,6 +233,8 @@ void tlb_fill(struct cpu *c, struct tlb *t, uint64_t va, uint64_t gpa,
 		     e->tag_exec == page) &&
 		    e->addend == addend;
 
+	if (unlikely(c->debug_data != 0) && debug_data_page(c, va))
+		return;
 	if (!same)
 		entry_clear(e);
 	e->addend = addend;
