@@ -12,9 +12,37 @@
 
 #define PAGE_BASE(va) ((va) & ~0xfffull)
 
-static inline struct tlb_entry *tlb_at(struct cpu *c, uint64_t va)
+/* The place of va in a table. */
+static inline unsigned tlb_place(uint64_t va)
 {
-	return &c->tlb->entry[(va >> 12) & (TLB_SIZE - 1)];
+	return (va >> 12) & (TLB_SIZE - 1);
+}
+
+/* Do tag and the page of va agree? */
+static inline bool tlb_match(uint64_t tag, uint64_t va)
+{
+	return PAGE_BASE(va) + tag == 0;
+}
+
+/* The host's address of [va, va + len), or NULL when it takes the slow way. */
+static inline void *tlb_read(const struct cpu *c, uint64_t va, unsigned len)
+{
+	const struct tlb *t = c->tlb;
+	unsigned n = tlb_place(va);
+
+	return likely(tlb_match(t->read[n], va + len - 1))
+		   ? (void *)(va + t->addend[n])
+		   : NULL;
+}
+
+static inline void *tlb_write(const struct cpu *c, uint64_t va, unsigned len)
+{
+	const struct tlb *t = c->tlb;
+	unsigned n = tlb_place(va);
+
+	return likely(tlb_match(t->write[n], va + len - 1))
+		   ? (void *)(va + t->addend[n])
+		   : NULL;
 }
 
 /* The linear address of i's memory operand of len bytes. */
@@ -33,9 +61,9 @@ static inline uint64_t operand_va(struct cpu *c, const struct insn *i,
 	static inline uint##bits##_t load##bits(                               \
 	    struct cpu *c, const struct insn *i, uint64_t va)                  \
 	{                                                                      \
-		const struct tlb_entry *e = tlb_at(c, va);                     \
-		if (likely(PAGE_BASE(va + bits / 8 - 1) == e->tag_read))       \
-			return *(const uint##bits##_t *)(va + e->addend);      \
+		const void *p = tlb_read(c, va, bits / 8);                     \
+		if (likely(p != NULL))                                         \
+			return *(const uint##bits##_t *)p;                     \
 		return (uint##bits##_t)load_slow(c, i, va, bits / 8);          \
 	}
 LOAD(8)
@@ -48,9 +76,9 @@ LOAD(64)
 	static inline void store##bits(struct cpu *c, const struct insn *i,    \
 				       uint64_t va, uint##bits##_t value)      \
 	{                                                                      \
-		const struct tlb_entry *e = tlb_at(c, va);                     \
-		if (likely(PAGE_BASE(va + bits / 8 - 1) == e->tag_write))      \
-			*(uint##bits##_t *)(va + e->addend) = value;           \
+		void *p = tlb_write(c, va, bits / 8);                          \
+		if (likely(p != NULL))                                         \
+			*(uint##bits##_t *)p = value;                          \
 		else                                                           \
 			store_slow(c, i, va, value, bits / 8);                 \
 	}
@@ -69,11 +97,11 @@ STORE(64)
 static inline void *operand(struct cpu *c, const struct insn *i, uint64_t va,
 			    unsigned len, enum access access)
 {
-	const struct tlb_entry *e = tlb_at(c, va);
-	uint64_t tag = access == ACCESS_WRITE ? e->tag_write : e->tag_read;
+	void *p = access == ACCESS_WRITE ? tlb_write(c, va, len)
+					 : tlb_read(c, va, len);
 
-	if (likely(PAGE_BASE(va + len - 1) == tag))
-		return (void *)(va + e->addend);
+	if (likely(p != NULL))
+		return p;
 	return operand_slow(c, i, va, len, access);
 }
 

@@ -383,11 +383,11 @@ static uint64_t code_linear(const struct cpu *c)
 
 static uint64_t fetch_gpa(struct cpu *c, uint64_t va)
 {
-	const struct tlb_entry *e = tlb_at(c, va);
+	unsigned n = tlb_place(va);
 	uint64_t gpa;
 
-	if (e->tag_exec == PAGE_BASE(va))
-		return va + e->addend - (uint64_t)c->ram;
+	if (tlb_match(c->tlb->exec[n], va))
+		return va + c->tlb->addend[n] - (uint64_t)c->ram;
 	gpa = mmu_translate(c, NULL, va, ACCESS_EXEC);
 	if (mem_is_ram(&c->svm->vm->mem, PAGE_BASE(gpa), 4096))
 		return gpa;

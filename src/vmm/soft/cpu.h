@@ -29,38 +29,79 @@
 /* -- TLB ----------------------------------------------------------------- */
 
 /*
- * One virtual page. A tag is the page's address when that access may go
- * straight to hva = va + addend, and TLB_NONE otherwise (unmapped, not
- * allowed, MMIO, write to a page that holds translations, clean page).
+ * By virtual page, four arrays: three tags and what leads to host memory, hva
+ * = va + addend. A tag is the page's address negated when that access may go
+ * straight there, and otherwise (unmapped, not allowed, MMIO, write to a page
+ * that holds translations, clean page) one of a page that has another place.
+ * Negated, because translated code has no compare that leaves flags alone.
  */
-struct tlb_entry {
-	uint64_t tag_read;
-	uint64_t tag_write;
-	uint64_t tag_exec;
-	uint64_t addend;
-};
-
-#define TLB_BITS 11
+#define TLB_BITS 12
 #define TLB_SIZE (1u << TLB_BITS)
-#define TLB_NONE 1ull /* never equals a page address */
 
 /*
- * A table and the journal of its non-global entries, by which a CR3 write
- * empties it without touching the rest. Tables: one per recent address space
- * for CPL 3; one for CPL 0-2; one for CPL 0-2 while SMAP is overridden
- * (RFLAGS.AC, or SMAP off); mmu.c says when each is current.
+ * Where translated code goes on at a virtual address, by its low bits: the
+ * address negated, and the entry point in the code cache. Place 0 is also
+ * where a kick sends every look-up (jit.c).
  */
-#define TLB_JOURNAL 512
+#define TARGET_BITS 16
+#define TARGET_SIZE (1u << TARGET_BITS)
+
+/* Places that were filled, so that emptying costs what filling did. */
+#define TLB_JOURNAL    1024
+#define TARGET_JOURNAL 2048
+#define TLB_HUGE       8
+
+/*
+ * A table, and at its beginning what translated code keeps in memory: RSP
+ * points here while it runs, so the first 128 bytes are the cheap ones.
+ *
+ * Tables: one per recent address space for CPL 3; one for CPL 0-2; one for
+ * CPL 0-2 while SMAP is overridden (RFLAGS.AC, or SMAP off); tlb.c says when
+ * each is current.
+ */
 struct tlb {
-	struct tlb_entry entry[TLB_SIZE];
-	uint16_t journal[TLB_JOURNAL];
-	uint32_t journaled; /* > TLB_JOURNAL: lost, flush everything */
-	uint64_t space;     /* CR3 base | PCID it was filled under */
-	bool has_large;     /* entries of pages over 4 KiB */
-	bool has_huge;      /* 1 GiB */
+	uint64_t r13, r14, r15; /* the guest's, while translated code runs */
+	uint64_t rip_base;      /* REG_RIPBASE, likewise */
+	_Atomic uint64_t kick;
+	uint64_t tlb_bits;  /* masks for PEXT: a page's place, */
+	uint64_t page_bits; /* what must be 0 of an offset in a page, */
+	uint64_t align_16;  /* and in an aligned one, */
+	_Atomic uint64_t target_bits; /* a target's place */
+	uint64_t vec_blocked;         /* of struct cpu */
+	uint64_t fs_base, gs_base;
+	struct cpu *cpu;
+	uint64_t host_rsp;
+	uint64_t target_mask; /* target_bits of no kick */
+	uint64_t align_32;
+	uint64_t scratch; /* of one instruction */
+
+	uint64_t read[TLB_SIZE], write[TLB_SIZE], exec[TLB_SIZE];
+	uint64_t addend[TLB_SIZE];
+	uint64_t target_rip[TARGET_SIZE]; /* negated */
+	const void *target_code[TARGET_SIZE];
+
+	uint8_t slot[TLB_SIZE]; /* tlb.c: journaled, global */
+	uint16_t tlb_journal[TLB_JOURNAL];
+	uint16_t target_journal[TARGET_JOURNAL];
+	uint32_t tlb_journaled, target_journaled; /* > size: lost */
+	bool targets_global; /* all of them are global pages' */
+	/* Hashed sets of 4 KiB and 4 MiB pieces: with targets in them; with
+	   pages over 4 KiB. */
+	uint64_t target_page[64], target_region[64], large_region[64];
+	uint64_t huge[TLB_HUGE]; /* 1 GiB pages */
+	unsigned huge_count;     /* > TLB_HUGE: lost */
+	bool is_user;
+	uint8_t id;
+	uint64_t space; /* CR3 base | PCID it was filled under */
 };
 
 #define TLB_USER_TABLES 8
+#define TLB_TABLES      (3 + TLB_USER_TABLES)
+
+/* Which TLB entries make a guest page writable: tlb.c. */
+struct writers {
+	uint32_t by[2];
+};
 
 enum access { ACCESS_READ, ACCESS_WRITE, ACCESS_EXEC };
 
@@ -204,10 +245,12 @@ struct cpu {
 	jmp_buf escape; /* to the main loop: faults and exits */
 	uint8_t *ram;   /* vm->mem.base: hva = ram + gpa */
 
-	struct tlb *tlb_user[TLB_USER_TABLES];
+	struct tlb *tlb_all[TLB_TABLES];
+	struct tlb **tlb_user;    /* TLB_USER_TABLES, of tlb_all */
 	struct tlb *tlb_super;    /* user pages are out (SMAP) */
 	struct tlb *tlb_override; /* user pages are allowed too */
 	struct tlb *tlb_none;     /* always empty, for align_check */
+	struct writers *writers;  /* by guest page */
 	uint8_t tlb_victim;
 
 	struct block_cache *blocks; /* block.c */
@@ -473,6 +516,12 @@ void mmu_flush_page(struct cpu *c, uint64_t va);
 void mmu_flush_pcid(struct cpu *c, unsigned pcid);
 /* Loads PDPTEs of PAE paging; false: #GP. */
 bool mmu_load_pdptes(struct cpu *c, uint64_t cr3);
+/* Translated code goes back to the main loop soon; and no more. */
+void tlbs_kick(struct cpu *c);
+void tlbs_unkick(struct cpu *c);
+/* In the current table: rip, whose linear address is va, is at code. */
+void target_note(struct cpu *c, uint64_t rip, uint64_t va, const void *code);
+void targets_clear(struct tlb *t);
 /* This vCPU's writable entries for a guest page become read-only. */
 void tlb_protect_page(struct cpu *c, uint64_t gpa);
 void tlb_protect_all(struct cpu *c);

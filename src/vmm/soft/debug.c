@@ -34,10 +34,8 @@ void debug_changed(struct cpu *c)
 		else if (c->cr4 & CR4_DE) /* else it is undefined */
 			io |= bit;
 	}
-	if (data != 0 || c->debug_data != 0)
+	if ((code | data | c->debug_code | c->debug_data) != 0)
 		mmu_flush_all(c);
-	else if (code != 0 || c->debug_code != 0)
-		jump_flush(c);
 	c->debug_code = code;
 	c->debug_data = data;
 	c->debug_io = io;

@@ -72,20 +72,18 @@ static uint64_t movs_step(struct cpu *c, const struct insn *i, uint64_t count)
 	uint64_t to = string_offset(c, i, REG_RDI);
 	unsigned size = 1u << i->lsize;
 	uint64_t from_va, to_va, n;
-	const struct tlb_entry *r, *w;
+	void *r, *w;
 
 	from_va = seg_linear(c, i, i->seg, from, size, ACCESS_READ);
 	to_va = seg_linear(c, i, SEG_ES, to, size, ACCESS_WRITE);
-	r = tlb_at(c, from_va);
-	w = tlb_at(c, to_va);
-	if (count > 1 && r->tag_read == PAGE_BASE(from_va) &&
-	    w->tag_write == PAGE_BASE(to_va)) {
+	r = tlb_read(c, from_va, 1);
+	w = tlb_write(c, to_va, 1);
+	if (count > 1 && r != NULL && w != NULL) {
 		n = MIN(elements_in_page(c, i, i->seg, from, from_va),
 			elements_in_page(c, i, SEG_ES, to, to_va));
 		n = MIN(n, count);
 		if (n > 0) {
-			host_movs((void *)(to_va + w->addend),
-				  (void *)(from_va + r->addend), n, i->lsize);
+			host_movs(w, r, n, i->lsize);
 			string_advance(c, i, REG_RSI, n);
 			string_advance(c, i, REG_RDI, n);
 			return n;
@@ -102,14 +100,13 @@ static uint64_t stos_step(struct cpu *c, const struct insn *i, uint64_t count)
 	uint64_t to = string_offset(c, i, REG_RDI);
 	uint64_t va =
 	    seg_linear(c, i, SEG_ES, to, 1u << i->lsize, ACCESS_WRITE);
-	const struct tlb_entry *w = tlb_at(c, va);
+	void *w = tlb_write(c, va, 1);
 	uint64_t n;
 
-	if (count > 1 && w->tag_write == PAGE_BASE(va)) {
+	if (count > 1 && w != NULL) {
 		n = MIN(elements_in_page(c, i, SEG_ES, to, va), count);
 		if (n > 0) {
-			host_stos((void *)(va + w->addend), c->gpr[0], n,
-				  i->lsize);
+			host_stos(w, c->gpr[0], n, i->lsize);
 			string_advance(c, i, REG_RDI, n);
 			return n;
 		}

@@ -77,17 +77,13 @@ static uint64_t mask_of(struct cpu *c, const struct insn *i)
 /* The whole operand, if the TLB leads to it at once; else NULL. */
 static void *whole(struct cpu *c, const struct insn *i, enum access access)
 {
-	const struct tlb_entry *e;
 	uint64_t va;
 
 	if (i->flags & INSN_EA_SLOW)
 		return NULL;
 	va = operand_va(c, i, i->b, access);
-	e = tlb_at(c, va);
-	if (PAGE_BASE(va + i->b - 1) !=
-	    (access == ACCESS_WRITE ? e->tag_write : e->tag_read))
-		return NULL;
-	return (void *)(va + e->addend);
+	return access == ACCESS_WRITE ? tlb_write(c, va, i->b)
+				      : tlb_read(c, va, i->b);
 }
 
 const struct insn *exec_maskload(struct cpu *c, const struct insn *i)

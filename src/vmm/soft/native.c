@@ -276,15 +276,15 @@ const struct insn *exec_x87_load(struct cpu *c, const struct insn *i)
 
 const struct insn *exec_x87_store(struct cpu *c, const struct insn *i)
 {
-	const struct tlb_entry *e;
 	uint64_t va;
+	void *mem;
 
 	vec_need(c, i, i->ext);
 	va = operand_va(c, i, i->b, ACCESS_WRITE);
-	e = tlb_at(c, va);
-	if (unlikely(PAGE_BASE(va + i->b - 1) != e->tag_write))
+	mem = tlb_write(c, va, i->b);
+	if (unlikely(mem == NULL))
 		return x87_store_far(c, i, va);
 	vec_enter(c);
 	x87_remember(c, i, true);
-	return stub_go(c, i, (void *)(va + e->addend));
+	return stub_go(c, i, mem);
 }

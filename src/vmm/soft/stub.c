@@ -216,14 +216,11 @@ static void probe_address(struct stub_code *code, const struct insn *i)
 		BYTES(0x48, 0x01, 0xd1); /* add rcx, rdx */
 }
 
-/* access.h's probe: an entry's place in bytes is va >> 7, cut. */
-_Static_assert(sizeof(struct tlb_entry) == 32, "12 - 5 is 7");
-_Static_assert(offsetof(struct tlb, entry) == 0, "cpu.tlb is the entries");
-
+/* access.h's probe: a tag's place in bytes is va >> 9, cut. */
 void stub_probe(struct stub_code *code, const struct insn *i, bool store)
 {
-	size_t tag = store ? offsetof(struct tlb_entry, tag_write)
-			   : offsetof(struct tlb_entry, tag_read);
+	size_t tags =
+	    store ? offsetof(struct tlb, write) : offsetof(struct tlb, read);
 
 	probe_address(code, i);
 	if (i->c) {
@@ -231,18 +228,19 @@ void stub_probe(struct stub_code *code, const struct insn *i, bool store)
 		exit_unless_equal(code);
 	}
 	BYTES(0x48, 0x89, 0xc8);       /* mov rax, rcx */
-	BYTES(0x48, 0xc1, 0xe8, 0x07); /* shr rax, 7 */
+	BYTES(0x48, 0xc1, 0xe8, 0x09); /* shr rax, 9 */
 	stub_byte(code, 0x25);         /* and eax, ... */
-	dword(code, (TLB_SIZE - 1) * sizeof(struct tlb_entry));
+	dword(code, (TLB_SIZE - 1) * sizeof(uint64_t));
 	BYTES(0x48, 0x03, 0x87); /* add rax, [rdi + tlb] */
 	dword(code, offsetof(struct cpu, tlb));
 	BYTES(0x48, 0x8d, 0x51, (uint8_t)(i->b - 1)); /* lea rdx, [rcx+..] */
 	BYTES(0x48, 0x81, 0xe2);                      /* and rdx, -4096 */
 	dword(code, PAGE_BASE(~0ull));
-	BYTES(0x48, 0x3b, 0x50, (uint8_t)tag); /* cmp rdx, [rax + tag] */
+	BYTES(0x48, 0x03, 0x90); /* add rdx, [rax + tags] */
+	dword(code, tags);
 	exit_unless_equal(code);
-	/* add rcx, [rax + addend] */
-	BYTES(0x48, 0x03, 0x48, offsetof(struct tlb_entry, addend));
+	BYTES(0x48, 0x03, 0x88); /* add rcx, [rax + addend] */
+	dword(code, offsetof(struct tlb, addend));
 }
 
 void stub_exits(struct stub_code *code, exec_fn other)

@@ -7,6 +7,8 @@
  * The supervisor's tables serve all spaces: what is not global is listed in
  * the table's journal and dropped at each CR3 load.
  */
+#include "vmm/soft/tlb.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -14,43 +16,135 @@
 #include "vmm/soft/access.h"
 #include "vmm/soft/cpu.h"
 #include "vmm/soft/debug.h"
-#include "vmm/soft/tlb.h"
+
+/* slot[] */
+#define SLOT_JOURNALED 1
+#define SLOT_GLOBAL    2
+
+/* -- sets of pages, hashed: has() may say yes too often
+ * ------------------------------------------------------- */
+
+static unsigned set_bit(uint64_t key)
+{
+	return (unsigned)(key ^ key >> 12) & 4095;
+}
+
+static void set_add(uint64_t set[64], uint64_t key)
+{
+	set[set_bit(key) / 64] |= 1ull << set_bit(key) % 64;
+}
+
+static bool set_has(const uint64_t set[64], uint64_t key)
+{
+	return set[set_bit(key) / 64] >> set_bit(key) % 64 & 1;
+}
+
+/* -- emptying
+ * ---------------------------------------------------------------------- */
+
+/* Of a page whose place is half a table away. */
+static uint64_t tag_none(unsigned n)
+{
+	return 0 - ((uint64_t)(n ^ TLB_SIZE / 2) << 12);
+}
+
+static void slot_clear(struct tlb *t, unsigned n)
+{
+	t->read[n] = t->write[n] = t->exec[n] = tag_none(n);
+	t->slot[n] &= (uint8_t)~SLOT_GLOBAL;
+}
+
+static void journal_clear(struct tlb *t)
+{
+	for (unsigned k = 0; k < t->tlb_journaled; k++) {
+		slot_clear(t, t->tlb_journal[k]);
+		t->slot[t->tlb_journal[k]] = 0;
+	}
+	t->tlb_journaled = 0;
+}
 
 static void tlb_clear(struct tlb *t)
 {
-	for (unsigned n = 0; n < TLB_SIZE; n++)
-		t->entry[n] = (struct tlb_entry){TLB_NONE, TLB_NONE, TLB_NONE};
-	t->journaled = 0;
-	t->has_large = t->has_huge = false;
-}
-
-static void entry_clear(struct tlb_entry *e)
-{
-	e->tag_read = e->tag_write = e->tag_exec = TLB_NONE;
+	if (t->is_user && t->tlb_journaled <= TLB_JOURNAL) {
+		journal_clear(t);
+	} else {
+		for (unsigned n = 0; n < TLB_SIZE; n++) {
+			slot_clear(t, n);
+			t->slot[n] = 0;
+		}
+		t->tlb_journaled = 0;
+	}
+	zero_bytes(t->large_region, sizeof(t->large_region));
+	t->huge_count = 0;
+	targets_clear(t);
 }
 
 static void tlb_clear_nonglobal(struct tlb *t)
 {
-	if (t->journaled > TLB_JOURNAL) {
+	if (t->tlb_journaled > TLB_JOURNAL)
 		tlb_clear(t);
-		return;
-	}
-	for (unsigned n = 0; n < t->journaled; n++)
-		entry_clear(&t->entry[t->journal[n]]);
-	t->journaled = 0;
+	else
+		journal_clear(t);
+	if (!t->targets_global)
+		targets_clear(t);
+}
+
+/* -- making
+ * ----------------------------------------------------------------------- */
+
+/* Below a table there is room for a signal's frame and a return address,
+   because translated code has its stack pointer on it. */
+#define STACK_BYTES (64 * KiB)
+#define GUARD_BYTES (4 * KiB)
+#define TABLE_BYTES (GUARD_BYTES + STACK_BYTES + sizeof(struct tlb))
+
+static struct tlb *table_create(struct cpu *c, unsigned id)
+{
+	uint8_t *p = mmap(NULL, TABLE_BYTES, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	struct tlb *t;
+
+	if (p == MAP_FAILED)
+		return NULL;
+	mprotect(p, GUARD_BYTES, PROT_NONE);
+	t = (struct tlb *)(void *)(p + GUARD_BYTES + STACK_BYTES);
+	t->cpu = c;
+	t->id = (uint8_t)id;
+	t->tlb_bits = (uint64_t)(TLB_SIZE - 1) << 12;
+	t->page_bits = ~0xfffull;
+	t->align_16 = ~0xff0ull;
+	t->align_32 = ~0xfe0ull;
+	t->target_mask = t->target_bits = TARGET_SIZE - 1;
+	tlb_clear(t);
+	return t;
+}
+
+static void table_destroy(struct tlb *t)
+{
+	if (t != NULL)
+		munmap((uint8_t *)t - STACK_BYTES - GUARD_BYTES, TABLE_BYTES);
 }
 
 int tlbs_create(struct cpu *c)
 {
-	struct tlb **table[] = {&c->tlb_super, &c->tlb_override, &c->tlb_none};
-
-	for (unsigned n = 0; n < ARRAY_SIZE(table); n++)
-		if ((*table[n] = calloc(1, sizeof(struct tlb))) == NULL)
+	for (unsigned n = 0; n < TLB_TABLES; n++) {
+		c->tlb_all[n] = table_create(c, n);
+		if (c->tlb_all[n] == NULL)
 			return -ENOMEM;
+	}
+	c->tlb_super = c->tlb_all[0];
+	c->tlb_override = c->tlb_all[1];
+	c->tlb_none = c->tlb_all[2];
+	c->tlb_user = &c->tlb_all[3];
 	for (unsigned n = 0; n < TLB_USER_TABLES; n++)
-		if ((c->tlb_user[n] = calloc(1, sizeof(struct tlb))) == NULL)
-			return -ENOMEM;
-	tlb_clear(c->tlb_none);
+		c->tlb_user[n]->is_user = true;
+	c->writers = mmap(NULL, c->svm->page_count * sizeof(*c->writers),
+			  PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (c->writers == MAP_FAILED) {
+		c->writers = NULL;
+		return -ENOMEM;
+	}
 	mmu_flush_all(c);
 	c->tlb = c->tlb_override;
 	return 0;
@@ -58,11 +152,10 @@ int tlbs_create(struct cpu *c)
 
 void tlbs_destroy(struct cpu *c)
 {
-	free(c->tlb_super);
-	free(c->tlb_override);
-	free(c->tlb_none);
-	for (unsigned n = 0; n < TLB_USER_TABLES; n++)
-		free(c->tlb_user[n]);
+	for (unsigned n = 0; n < TLB_TABLES; n++)
+		table_destroy(c->tlb_all[n]);
+	if (c->writers != NULL)
+		munmap(c->writers, c->svm->page_count * sizeof(*c->writers));
 }
 
 /* -- which table --------------------------------------------------------------
@@ -114,8 +207,7 @@ void mmu_flush_all(struct cpu *c)
 	tlb_clear(c->tlb_super);
 	tlb_clear(c->tlb_override);
 	for (unsigned n = 0; n < TLB_USER_TABLES; n++) {
-		if (c->tlb_user[n]->space != SPACE_NONE)
-			tlb_clear(c->tlb_user[n]);
+		tlb_clear(c->tlb_user[n]);
 		c->tlb_user[n]->space = SPACE_NONE;
 	}
 	mmu_mode_changed(c);
@@ -151,28 +243,44 @@ void mmu_flush_pcid(struct cpu *c, unsigned pcid)
 	jump_flush(c);
 }
 
+static bool in_huge_page(const struct tlb *t, uint64_t va)
+{
+	if (t->huge_count > TLB_HUGE)
+		return true;
+	for (unsigned n = 0; n < t->huge_count; n++)
+		if (t->huge[n] == va >> 30)
+			return true;
+	return false;
+}
+
+static bool slot_holds(const struct tlb *t, unsigned n, uint64_t va)
+{
+	return tlb_match(t->read[n], va) || tlb_match(t->write[n], va) ||
+	       tlb_match(t->exec[n], va);
+}
+
 static void flush_in_table(struct tlb *t, uint64_t va)
 {
-	struct tlb_entry *e = &t->entry[(va >> 12) & (TLB_SIZE - 1)];
-	uint64_t page = PAGE_BASE(va);
+	bool large = set_has(t->large_region, va >> 22);
 
-	if (t->has_huge) {
+	if (in_huge_page(t, va)) {
 		tlb_clear(t);
 		return;
 	}
-	if (e->tag_read == page || e->tag_write == page || e->tag_exec == page)
-		entry_clear(e);
-	if (!t->has_large)
+	if (slot_holds(t, tlb_place(va), va))
+		slot_clear(t, tlb_place(va));
+	if (large ? set_has(t->target_region, va >> 22)
+		  : set_has(t->target_page, va >> 12))
+		targets_clear(t);
+	if (!large)
 		return;
 	/* The page may be a part of a large one: all parts go (4 MiB, the
 	   larger of the two sizes). */
-	for (uint64_t part = va & ~0x3fffffull, n = 0; n < 1024; n++) {
-		uint64_t at = part + n * 4096;
+	for (unsigned n = 0; n < 1024; n++) {
+		uint64_t at = (va & ~0x3fffffull) + n * 4096ull;
 
-		e = &t->entry[(at >> 12) & (TLB_SIZE - 1)];
-		if (e->tag_read == at || e->tag_write == at ||
-		    e->tag_exec == at)
-			entry_clear(e);
+		if (slot_holds(t, tlb_place(at), at))
+			slot_clear(t, tlb_place(at));
 	}
 }
 
@@ -188,26 +296,68 @@ void mmu_flush_page(struct cpu *c, uint64_t va)
 	jump_flush(c);
 }
 
-static void protect_in_table(struct cpu *c, struct tlb *t, const uint8_t *hva)
-{
-	for (unsigned n = 0; n < TLB_SIZE; n++) {
-		struct tlb_entry *e = &t->entry[n];
+/* -- who may write to a guest page
+ * ----------------------------------------------------------
+ */
 
-		if (e->tag_write != TLB_NONE &&
-		    e->tag_write + e->addend == (uint64_t)hva)
-			e->tag_write = TLB_NONE;
-	}
+#define WRITER_MANY 0xffffffffu
+
+static uint64_t writer_hva(const struct cpu *c, uint32_t writer)
+{
+	const struct tlb *t = c->tlb_all[writer >> 16 & 0xff];
+	unsigned n = writer & 0xffff;
+
+	return t->write[n] == tag_none(n) ? 0 : t->addend[n] - t->write[n];
+}
+
+static uint32_t writer_of(const struct tlb *t, unsigned n)
+{
+	return 1u << 24 | (uint32_t)t->id << 16 | n;
+}
+
+/* Table t has the page writable at place n: two such are kept by name. */
+static void writer_note(struct cpu *c, const struct tlb *t, unsigned n,
+			uint64_t gpa)
+{
+	uint32_t *w = c->writers[gpa >> 12].by, me = writer_of(t, n);
+	uint64_t hva = (uint64_t)c->ram + PAGE_BASE(gpa);
+
+	if (w[0] == me || w[1] == me || w[0] == WRITER_MANY)
+		return;
+	for (unsigned k = 0; k < 2; k++)
+		if (w[k] == 0 || writer_hva(c, w[k]) != hva) {
+			w[k] = me;
+			return;
+		}
+	w[0] = WRITER_MANY;
+}
+
+static void protect_in_table(struct tlb *t, uint64_t hva)
+{
+	for (unsigned n = 0; n < TLB_SIZE; n++)
+		if (t->write[n] != tag_none(n) &&
+		    t->addend[n] - t->write[n] == hva)
+			t->write[n] = tag_none(n);
 }
 
 void tlb_protect_page(struct cpu *c, uint64_t gpa)
 {
-	const uint8_t *hva = c->ram + PAGE_BASE(gpa);
+	uint32_t *w = c->writers[gpa >> 12].by;
+	uint64_t hva = (uint64_t)c->ram + PAGE_BASE(gpa);
 
-	protect_in_table(c, c->tlb_super, hva);
-	protect_in_table(c, c->tlb_override, hva);
-	for (unsigned n = 0; n < TLB_USER_TABLES; n++)
-		if (c->tlb_user[n]->space != SPACE_NONE)
-			protect_in_table(c, c->tlb_user[n], hva);
+	if (w[0] == WRITER_MANY) {
+		for (unsigned n = 0; n < TLB_TABLES; n++)
+			protect_in_table(c->tlb_all[n], hva);
+	} else {
+		for (unsigned k = 0; k < 2; k++) {
+			unsigned n = w[k] & 0xffff;
+
+			if (w[k] != 0 && writer_hva(c, w[k]) == hva)
+				c->tlb_all[w[k] >> 16 & 0xff]->write[n] =
+				    tag_none(n);
+		}
+	}
+	w[0] = w[1] = 0;
 }
 
 /* Whatever may be writable is not; the masks say so. */
@@ -222,36 +372,133 @@ void tlb_protect_all(struct cpu *c)
 /* -- filling
  * -------------------------------------------------------------------- */
 
+static void note_size(struct tlb *t, uint64_t va, unsigned page_bits)
+{
+	if (page_bits > 22) {
+		if (!in_huge_page(t, va)) {
+			if (t->huge_count < TLB_HUGE)
+				t->huge[t->huge_count] = va >> 30;
+			t->huge_count++;
+		}
+	} else if (page_bits > 12) {
+		set_add(t->large_region, va >> 22);
+	}
+}
+
+static void journal_add(struct tlb *t, unsigned n)
+{
+	if (t->slot[n] & SLOT_JOURNALED)
+		return;
+	t->slot[n] |= SLOT_JOURNALED;
+	if (t->tlb_journaled < TLB_JOURNAL)
+		t->tlb_journal[t->tlb_journaled] = (uint16_t)n;
+	if (t->tlb_journaled <= TLB_JOURNAL)
+		t->tlb_journaled++;
+}
+
 void tlb_fill(struct cpu *c, struct tlb *t, uint64_t va, uint64_t gpa,
 	      const struct translation *tr)
 {
-	unsigned index = (va >> 12) & (TLB_SIZE - 1);
-	struct tlb_entry *e = &t->entry[index];
-	uint64_t page = PAGE_BASE(va);
-	uint64_t addend = (uint64_t)c->ram + PAGE_BASE(gpa) - page;
-	bool same = (e->tag_read == page || e->tag_write == page ||
-		     e->tag_exec == page) &&
-		    e->addend == addend;
+	unsigned n = tlb_place(va);
+	uint64_t addend = (uint64_t)c->ram + PAGE_BASE(gpa) - PAGE_BASE(va);
+	uint64_t tag = 0 - PAGE_BASE(va);
 
 	if (unlikely(c->debug_data != 0) && debug_data_page(c, va))
 		return;
-	if (!same)
-		entry_clear(e);
-	e->addend = addend;
+	if (!slot_holds(t, n, va) || t->addend[n] != addend)
+		slot_clear(t, n);
+	t->addend[n] = addend;
 	if (tr->can_read)
-		e->tag_read = page;
+		t->read[n] = tag;
 	if (tr->can_exec)
-		e->tag_exec = page;
-	if (tr->can_write && e->tag_write != page &&
-	    smc_may_write(c, PAGE_BASE(gpa)))
-		e->tag_write = page;
-	t->has_large |= tr->page_bits > 12;
-	t->has_huge |= tr->page_bits > 22;
-	if (!tr->global) {
-		if (t->journaled < TLB_JOURNAL)
-			t->journal[t->journaled] = (uint16_t)index;
-		if (t->journaled <= TLB_JOURNAL)
-			t->journaled++;
+		t->exec[n] = tag;
+	if (tr->can_write && t->write[n] != tag &&
+	    smc_may_write(c, PAGE_BASE(gpa))) {
+		t->write[n] = tag;
+		writer_note(c, t, n, gpa);
 	}
+	note_size(t, va, tr->page_bits);
+	if (tr->global && !t->is_user)
+		t->slot[n] |= SLOT_GLOBAL;
+	else
+		journal_add(t, n);
 	c->vcpu->stats[VM_STAT_TLB_FILLS]++;
+}
+
+/* -- targets of jumps
+ * ------------------------------------------------------------------ */
+
+static unsigned target_place(uint64_t rip)
+{
+	return (unsigned)rip & (TARGET_SIZE - 1);
+}
+
+/* An address that does not belong at place n. */
+static uint64_t target_none(unsigned n)
+{
+	return n == 0;
+}
+
+void targets_clear(struct tlb *t)
+{
+	if (t->target_journaled > TARGET_JOURNAL)
+		zero_bytes(t->target_rip, sizeof(t->target_rip));
+	else
+		for (unsigned k = 0; k < t->target_journaled; k++)
+			t->target_rip[t->target_journal[k]] = 0;
+	t->target_rip[0] = target_none(0);
+	t->target_journaled = 0;
+	t->targets_global = true;
+	zero_bytes(t->target_page, sizeof(t->target_page));
+	zero_bytes(t->target_region, sizeof(t->target_region));
+}
+
+void target_note(struct cpu *c, uint64_t rip, uint64_t va, const void *code)
+{
+	struct tlb *t = c->tlb;
+	unsigned n = target_place(rip), page = tlb_place(va);
+
+	if (t->target_rip[n] == 0 - rip && t->target_code[n] == code)
+		return;
+	if (t->target_rip[n] == target_none(n)) {
+		if (t->target_journaled < TARGET_JOURNAL)
+			t->target_journal[t->target_journaled] = (uint16_t)n;
+		if (t->target_journaled <= TARGET_JOURNAL)
+			t->target_journaled++;
+	}
+	t->targets_global &=
+	    tlb_match(t->exec[page], va) && (t->slot[page] & SLOT_GLOBAL);
+	set_add(t->target_page, va >> 12);
+	set_add(t->target_region, va >> 22);
+	t->target_code[n] = code;
+	t->target_rip[n] = 0 - rip;
+	/* Place 0 is taken away by a kick: not again behind its back. */
+	if (n == 0) {
+		atomic_thread_fence(memory_order_seq_cst);
+		if (c->kick != 0)
+			t->target_rip[0] = target_none(0);
+	}
+}
+
+/* -- kicks: translated code looks here, and into its targets
+ * ---------------------------------------------------- */
+
+void tlbs_kick(struct cpu *c)
+{
+	for (unsigned n = 0; n < TLB_TABLES; n++) {
+		struct tlb *t = c->tlb_all[n];
+
+		atomic_store_explicit(&t->kick, 1, memory_order_relaxed);
+		__atomic_store_n(&t->target_rip[0], target_none(0),
+				 __ATOMIC_RELAXED);
+		atomic_store_explicit(&t->target_bits, 0, memory_order_release);
+	}
+}
+
+void tlbs_unkick(struct cpu *c)
+{
+	for (unsigned n = 0; n < TLB_TABLES; n++) {
+		atomic_store(&c->tlb_all[n]->kick, 0);
+		atomic_store(&c->tlb_all[n]->target_bits, TARGET_SIZE - 1);
+	}
 }
