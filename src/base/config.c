@@ -276,9 +276,25 @@ int config_set_in(struct config_node *node, const char *name, const char *value)
 	return 0;
 }
 
+/*
+ * Variables that have variables below them now, by the names that everybody
+ * writes; bhyve_config(5) has monitor for monitor.enabled.
+ */
+static const char *canonical(const char *path)
+{
+	static const struct {
+		const char *alias, *path;
+	} aliases[] = {{"soft.jit", "soft.jit.mode"}};
+
+	for (unsigned int n = 0; n < ARRAY_SIZE(aliases); n++)
+		if (strcmp(path, aliases[n].alias) == 0)
+			return aliases[n].path;
+	return path;
+}
+
 int config_set(struct config *config, const char *path, const char *value)
 {
-	return config_set_in(config->root, path, value);
+	return config_set_in(config->root, canonical(path), value);
 }
 
 int config_unset(struct config *config, const char *path)
@@ -402,7 +418,7 @@ const char *config_get_in(struct config_node *node, const char *name)
 
 const char *config_get(struct config *config, const char *path)
 {
-	return config_get_in(config->root, path);
+	return config_get_in(config->root, canonical(path));
 }
 
 /* -- what a value means -------------------------------------------------- */

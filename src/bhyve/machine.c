@@ -31,9 +31,9 @@ static int door_error(struct err *err, const char *name)
 /* Variables that the library wants before it opens a VM. */
 static int set_library_options(struct machine *m, struct err *err)
 {
-	static const char *const keys[] = {"rundir",       "engine",
-					   "soft.jit",     "cpu.model",
-					   "cpu.features", "memory.backing"};
+	static const char *const keys[] = {
+	    "rundir",       "engine",         "soft.jit",      "cpu.model",
+	    "cpu.features", "memory.backing", "soft.jit.cache"};
 
 	/* This process runs what it loads: the memory may end with it. */
 	if (config_get(m->config, "boot.kernel") != NULL &&

@@ -236,6 +236,8 @@ int vm_engine_start(struct vm *vm, const struct vm_engine_options *options,
 				 vm->clock.tsc_hz, &vm->cpu_model, err);
 	if (error != 0)
 		return error;
+	vm->soft_jit = options->soft_jit;
+	vm->soft_jit_cache = options->soft_jit_cache;
 	error = engine_make(vm, options->engine, err);
 	if (error != 0)
 		return error;

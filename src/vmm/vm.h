@@ -93,6 +93,8 @@ struct vm {
 	const struct engine_ops *engine; /* NULL until the first vm_run */
 	void *engine_data;
 	struct cpu_model *cpu_model; /* vmm/cpuid.h */
+	bool soft_jit;               /* soft.jit */
+	uint64_t soft_jit_cache;     /* bytes, of all vCPUs */
 
 	uint16_t sockets, cores, threads, maxcpus;
 	struct vmcpu *vcpu[VM_MAXCPU]; /* NULL: not made yet */
@@ -124,6 +126,8 @@ void vm_reset(struct vm *vm);
 struct vm_engine_options {
 	const struct engine_ops *engine;
 	const char *cpu_model, *cpu_features;
+	bool soft_jit;
+	uint64_t soft_jit_cache; /* bytes */
 };
 int vm_engine_start(struct vm *vm, const struct vm_engine_options *options,
 		    struct err *err);

@@ -31,8 +31,14 @@ struct door_options {
 	char engine[16];
 	char cpu_model[64];
 	char cpu_features[512];
-	char backing[8]; /* "memory.backing" */
+	char backing[8];   /* "memory.backing" */
+	char jit[8];       /* "soft.jit" */
+	char jit_cache[8]; /* "soft.jit.cache", MiB */
 };
+
+/* What the options say of the translator. */
+bool door_option_jit(const struct door_options *options);
+uint64_t door_option_jit_cache(const struct door_options *options);
 
 /* What the state file says of the VM as a whole. */
 struct vm_record {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /* vm_set_option: what is set before a VM is opened. One table. */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "vmm/cpuid.h"
@@ -27,15 +28,54 @@ static int check_engine(const struct door_options *options, const char *value,
 		       "engine=%s: no such engine (auto, soft, kvm)", value);
 }
 
+/* 1, 0, or -1: neither on nor off. */
+static int boolean(const char *value)
+{
+	static const char *const words[] = {"off", "on",  "false", "true",
+					    "no",  "yes", "0",     "1"};
+
+	for (unsigned n = 0; n < ARRAY_SIZE(words); n++)
+		if (strcmp(value, words[n]) == 0)
+			return n & 1;
+	return -1;
+}
+
 static int check_jit(const struct door_options *options, const char *value,
 		     struct err *err)
 {
-	if (strcmp(value, "off") == 0 || strcmp(value, "false") == 0 ||
-	    strcmp(value, "no") == 0 || strcmp(value, "0") == 0)
+	if (boolean(value) >= 0)
 		return 0;
-	return err_set(err, ENOTSUP,
-		       "soft.jit=%s: this build has no translator; only off",
-		       value);
+	return err_set(err, EINVAL, "soft.jit=%s: not one of on, off", value);
+}
+
+bool door_option_jit(const struct door_options *options)
+{
+	return options->jit[0] == '\0' || boolean(options->jit) == 1;
+}
+
+#define JIT_CACHE_MIN     4
+#define JIT_CACHE_MAX     1024
+#define JIT_CACHE_DEFAULT 64
+
+static int check_jit_cache(const struct door_options *options,
+			   const char *value, struct err *err)
+{
+	char *end;
+	unsigned long mib = strtoul(value, &end, 10);
+
+	if (value[0] >= '0' && value[0] <= '9' && *end == '\0' &&
+	    mib >= JIT_CACHE_MIN && mib <= JIT_CACHE_MAX)
+		return 0;
+	return err_set(err, EINVAL,
+		       "soft.jit.cache=%s: not a number of MiB from %u to %u",
+		       value, JIT_CACHE_MIN, JIT_CACHE_MAX);
+}
+
+uint64_t door_option_jit_cache(const struct door_options *options)
+{
+	unsigned long mib = strtoul(options->jit_cache, NULL, 10);
+
+	return (mib != 0 ? mib : JIT_CACHE_DEFAULT) * MiB;
 }
 
 static int check_backing(const struct door_options *options, const char *value,
@@ -73,7 +113,6 @@ static int check_features(const struct door_options *options, const char *value,
 	return check_cpu(options->cpu_model, value, err);
 }
 
-/* size 0: checked, not kept. */
 static const struct option {
 	const char *key;
 	size_t offset, size;
@@ -90,8 +129,9 @@ static const struct option {
     KEPT("cpu.model", cpu_model, check_model),
     KEPT("memory.backing", backing, check_backing),
     KEPT("cpu.features", cpu_features, check_features),
+    KEPT("soft.jit", jit, check_jit),
+    KEPT("soft.jit.cache", jit_cache, check_jit_cache),
 #undef KEPT
-    {"soft.jit", 0, 0, check_jit},
 };
 
 static const struct option *find_option(const char *key)
@@ -109,15 +149,14 @@ static int set_option(const struct option *option, const char *value,
 	int error;
 
 	if (value == NULL) {
-		if (option->size != 0)
-			kept[0] = '\0';
+		kept[0] = '\0';
 		return 0;
 	}
-	if (option->size != 0 && strlen(value) >= option->size)
+	if (strlen(value) >= option->size)
 		return err_set(err, EINVAL, "%s: value is too long",
 			       option->key);
 	error = option->check(&door_options, value, err);
-	if (error == 0 && option->size != 0)
+	if (error == 0)
 		memcpy(kept, value, strlen(value) + 1);
 	return error;
 }

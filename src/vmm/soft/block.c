@@ -15,6 +15,7 @@
 #include "vmm/soft/cpu.h"
 #include "vmm/soft/debug.h"
 #include "vmm/soft/handlers.h"
+#include "vmm/soft/jit/jit.h"
 
 #define HASH_BITS  14
 #define PAGE_BITS  11
@@ -30,7 +31,7 @@ struct block_cache {
 	    64) uint8_t scratch[sizeof(struct block) + 3 * sizeof(struct insn)];
 };
 
-static struct block *scratch_block(struct cpu *c)
+static struct block *scratch_block(const struct cpu *c)
 {
 	return (struct block *)(void *)c->blocks->scratch;
 }
@@ -57,6 +58,46 @@ static const struct insn *exec_head(struct cpu *c, const struct insn *i)
 	c->block = b;
 	c->retired += b->count;
 	return next(c, i);
+}
+
+/*
+ * Translated code does not look where near branches go: it is used where two
+ * GiB more or less are still canonical.
+ */
+static bool is_amid(uint64_t rip)
+{
+	uint64_t up = rip + 3 * GiB, down = rip - 3 * GiB;
+
+	return (uint64_t)((int64_t)(up << 16) >> 16) == up &&
+	       (uint64_t)((int64_t)(down << 16) >> 16) == down;
+}
+
+/* The head of a translated block. */
+static const struct insn *exec_translated(struct cpu *c, const struct insn *i)
+{
+	const struct block *b = container_of(i, struct block, insn[0]);
+	uint64_t rip = c->gpr[17] + i->off;
+
+	if (unlikely(c->kick != 0 || c->tlb->kick != 0 || c->align_check ||
+		     !is_amid(rip)))
+		return exec_head(c, i);
+	target_note(c, rip, rip, b->code);
+	return jit_run(c, b);
+}
+
+/* The head of a block that may become hot. */
+static const struct insn *exec_warm(struct cpu *c, const struct insn *i)
+{
+	struct block *b =
+	    (struct block *)(uintptr_t)container_of(i, struct block, insn[0]);
+
+	if (likely(++b->heat < JIT_HOT) || c->kick != 0)
+		return exec_head(c, i);
+	b->insn[0].exec = exec_head;
+	if (c->jit->full || !jit_translate(c, b))
+		return exec_head(c, i);
+	b->insn[0].exec = exec_translated;
+	return exec_translated(c, i);
 }
 
 /* After the last instruction, when that is no branch. */
@@ -204,6 +245,7 @@ int blocks_create(struct cpu *c)
 		return -ENOMEM;
 	zero_bytes(c->blocks, sizeof(*c->blocks));
 	c->blocks->arena = aligned_alloc(64, ARENA_SIZE);
+	c->arena = c->blocks->arena;
 	return c->blocks->arena != NULL ? 0 : -ENOMEM;
 }
 
@@ -220,8 +262,9 @@ static void forget_code(struct cpu *c, uint64_t gpa)
 	c->svm->code_mask[gpa >> 12] &= ~(1u << c->vcpu->id);
 }
 
-static void block_kill(struct block *b)
+static void block_kill(struct cpu *c, struct block *b)
 {
+	jit_kill(c, b);
 	b->insn[0].exec = exec_gone;
 	b->link[0] = b->link[1] = NULL;
 	for (unsigned n = 1; n <= b->count + 1u; n++)
@@ -236,7 +279,7 @@ void blocks_drop_all(struct cpu *c)
 		for (struct block *b = cache->page[n]; b != NULL;
 		     b = b->page_next) {
 			forget_code(c, block_gpa(b));
-			block_kill(b);
+			block_kill(c, b);
 		}
 		cache->page[n] = NULL;
 	}
@@ -248,6 +291,7 @@ void blocks_drop_all(struct cpu *c)
 void blocks_flush(struct cpu *c)
 {
 	blocks_drop_all(c);
+	jit_flush(c);
 	c->blocks->used = 0;
 	c->block = NULL;
 }
@@ -275,7 +319,7 @@ void blocks_drop_page(struct cpu *c, uint64_t gpa)
 		}
 		*p = b->page_next;
 		unhash(c->blocks, b);
-		block_kill(b);
+		block_kill(c, b);
 		any = true;
 	}
 	forget_code(c, gpa);
@@ -345,7 +389,9 @@ static struct block *block_make(struct cpu *c, uint64_t gpa, uint64_t rip)
 	decode_run(c, c->ram + PAGE_BASE(gpa), limit, &draft);
 	if (draft.count == 0)
 		return NULL;
-	draft.insn[0] = (struct insn){.exec = exec_head, .off = gpa & 4095};
+	draft.insn[0] = (struct insn){
+	    .exec = c->jit != NULL && c->code_size == 8 ? exec_warm : exec_head,
+	    .off = gpa & 4095};
 	draft.insn[draft.count + 1] =
 	    (struct insn){.exec = exec_tail, .off = (uint16_t)draft.off};
 	size = sizeof(*b) + (draft.count + 2) * sizeof(struct insn);
@@ -398,19 +444,26 @@ static uint64_t fetch_gpa(struct cpu *c, uint64_t va)
 	soft_leave(c, NULL, PENDING_NONE);
 }
 
+const struct block *block_lookup(const struct cpu *c, uint64_t key)
+{
+	const struct block *b = *hash_slot(c->blocks, key);
+
+	while (b != NULL && b->key != key)
+		b = b->next;
+	return b;
+}
+
 const struct insn *block_find(struct cpu *c)
 {
 	uint64_t linear = code_linear(c), gpa, key;
 	struct jump_entry *e = jump_at(c, c->rip);
-	struct block *b;
+	const struct block *b;
 
 	if (unlikely(c->debug_code != 0) && debug_code_page(c, linear))
 		return NULL;
 	gpa = fetch_gpa(c, linear);
 	key = gpa | c->mode_key;
-	b = *hash_slot(c->blocks, key);
-	while (b != NULL && b->key != key)
-		b = b->next;
+	b = block_lookup(c, key);
 	if (b == NULL)
 		b = block_make(c, gpa, c->rip);
 	if (b == NULL)
@@ -461,4 +514,28 @@ const struct insn *block_alone(struct cpu *c)
 				   .off = (uint16_t)(off + (unsigned)len)};
 	c->retired++;
 	return &b->insn[1];
+}
+
+/* -- one instruction of translated code
+ * ------------------------------------------------------ */
+
+static const struct insn *exec_single_end(struct cpu *c, const struct insn *i)
+{
+	return i;
+}
+
+struct insn *block_single(struct cpu *c, const struct insn *i)
+{
+	struct block *b = scratch_block(c);
+
+	b->count = 1;
+	b->insn[1] = *i;
+	b->insn[2].exec = exec_single_end;
+	c->block = b;
+	return &b->insn[1];
+}
+
+bool block_is_dead(const struct insn *i)
+{
+	return i->exec == exec_leave;
 }

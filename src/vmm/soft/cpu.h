@@ -124,6 +124,8 @@ struct block {
 	const struct insn *link[2]; /* successor's head: taken, fall through */
 	uint16_t count;             /* guest instructions */
 	uint16_t bytes;
+	uint16_t heat;      /* runs in tier 0, up to JIT_HOT */
+	const void *code;   /* translated: the entry by an address */
 	struct insn insn[]; /* count + 2 */
 };
 
@@ -254,6 +256,8 @@ struct cpu {
 	uint8_t tlb_victim;
 
 	struct block_cache *blocks; /* block.c */
+	const uint8_t *arena;       /* its blocks are in here */
+	struct jit *jit;            /* NULL: soft.jit=off */
 	struct smc_queue *smc;      /* smc.c: what others ask of this one */
 
 	uint8_t *xsave; /* 64-aligned, VCPU_XSAVE_SIZE, standard format */
@@ -291,6 +295,7 @@ struct soft_vm {
 	uint64_t page_count; /* of gpa space up to mem_top */
 	uint64_t phys_mask;  /* address bits of a page-table entry */
 	bool has_1g_pages;
+	size_t jit_bytes;     /* code cache of a vCPU; 0: soft.jit=off */
 	bool null_keeps_base; /* AMD: loading null leaves FS.base, GS.base */
 	/* By guest page; bit n = vCPU n. Lazily touched. */
 	_Atomic uint32_t *code_mask;  /* has blocks from this page */
@@ -454,6 +459,12 @@ void block_unwind(struct cpu *c, const struct insn *i);
 const struct insn *block_find(struct cpu *c);
 /* The one instruction at c->rip, decoded into c's scratch block. */
 const struct insn *block_alone(struct cpu *c);
+/* i in the scratch block, whose end is block_single_end(). */
+struct insn *block_single(struct cpu *c, const struct insn *i);
+/* The block with that key, or NULL. */
+const struct block *block_lookup(const struct cpu *c, uint64_t key);
+/* Was the block of instruction i dropped? */
+bool block_is_dead(const struct insn *i);
 
 int smc_create(struct cpu *c);
 void smc_destroy(struct cpu *c);
@@ -516,9 +527,10 @@ void mmu_flush_page(struct cpu *c, uint64_t va);
 void mmu_flush_pcid(struct cpu *c, unsigned pcid);
 /* Loads PDPTEs of PAE paging; false: #GP. */
 bool mmu_load_pdptes(struct cpu *c, uint64_t cr3);
-/* Translated code goes back to the main loop soon; and no more. */
-void tlbs_kick(struct cpu *c);
-void tlbs_unkick(struct cpu *c);
+/* From any thread: c goes back to its main loop soon. It takes that back by
+   cpu_unkick(), before it looks at what was asked. */
+void cpu_kick(struct cpu *c);
+bool cpu_unkick(struct cpu *c);
 /* In the current table: rip, whose linear address is va, is at code. */
 void target_note(struct cpu *c, uint64_t rip, uint64_t va, const void *code);
 void targets_clear(struct tlb *t);

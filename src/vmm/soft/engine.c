@@ -8,6 +8,7 @@
 
 #include "vmm/cpuid.h"
 #include "vmm/soft/cpu.h"
+#include "vmm/soft/jit/jit.h"
 #include "x86/features.h"
 
 /* -- the VM's part
@@ -42,6 +43,16 @@ static void soft_vm_destroy(struct vm *vm)
 	vm->engine_data = NULL;
 }
 
+/* Each vCPU translates for itself. */
+static size_t jit_share(const struct vm *vm)
+{
+	unsigned vcpus = vm->sockets * vm->cores * vm->threads;
+
+	if (!vm->soft_jit)
+		return 0;
+	return ALIGN_UP(vm->soft_jit_cache / (vcpus != 0 ? vcpus : 1), 4096);
+}
+
 static int soft_vm_create(struct vm *vm, struct err *err)
 {
 	struct soft_vm *svm = calloc(1, sizeof(*svm));
@@ -55,6 +66,7 @@ static int soft_vm_create(struct vm *vm, struct err *err)
 	svm->phys_mask = MASK(cpu_model_maxphyaddr(vm->cpu_model) - 1, 0);
 	svm->has_1g_pages = cpu_model_has(vm->cpu_model, X86_FEATURE_PDPE1GB);
 	svm->null_keeps_base = cpu_model_is_amd(vm->cpu_model);
+	svm->jit_bytes = jit_share(vm);
 	svm->opcodes = opcode_index_create();
 	svm->code_mask = map_array(svm->page_count * 4);
 	svm->write_mask = map_array(svm->page_count * 4);
@@ -79,6 +91,7 @@ static void soft_vcpu_destroy(struct vmcpu *vcpu)
 		return;
 	c->svm->cpu[vcpu->id] = NULL;
 	native_destroy(c);
+	jit_destroy(c);
 	blocks_destroy(c);
 	tlbs_destroy(c);
 	smc_destroy(c);
@@ -97,6 +110,8 @@ static int make_parts(struct cpu *c)
 		error = tlbs_create(c);
 	if (error == 0)
 		error = native_create(c);
+	if (error == 0)
+		error = jit_create(c);
 	return error;
 }
 
@@ -146,7 +161,7 @@ static void soft_kick(struct vmcpu *vcpu)
 	struct cpu *c = vcpu->engine_data;
 
 	if (c != NULL)
-		atomic_store(&c->kick, 1);
+		cpu_kick(c);
 }
 
 static void soft_code_written(struct vm *vm, uint64_t gpa, uint64_t len)

@@ -10,6 +10,7 @@
 #include "vmm/soft/debug.h"
 #include "vmm/soft/engine.h"
 #include "vmm/soft/exec.h"
+#include "vmm/soft/jit/jit.h"
 
 /* Why the loop was jumped to. */
 enum escape { ESCAPE_NONE, ESCAPE_FAULT, ESCAPE_EXIT, ESCAPE_ALONE };
@@ -183,7 +184,7 @@ static bool serve_kick(struct cpu *c)
 	uint32_t requests;
 
 	vec_leave(c);
-	atomic_exchange(&c->kick, 0);
+	cpu_unkick(c);
 	smc_serve(c);
 	requests = atomic_load(&c->vcpu->requests);
 	if (requests & VCPU_REQ_INTR) {
@@ -228,8 +229,12 @@ static bool events(struct cpu *c)
 		c->link_from = NULL;
 		exception_deliver(c);
 	}
-	if (unlikely(c->kick != 0) && !serve_kick(c))
+	if (unlikely(c->kick != 0 || c->tlb->kick != 0) && !serve_kick(c))
 		return false;
+	if (unlikely(c->jit != NULL && c->jit->full)) {
+		c->link_from = NULL;
+		blocks_flush(c);
+	}
 	if (c->intr_shadow != 0 || c->replay_count != 0)
 		return true;
 	if (unlikely(c->nmi_waits) && !c->nmi_masked)

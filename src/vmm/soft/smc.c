@@ -111,7 +111,7 @@ static uint64_t post(struct cpu *target, uint64_t entry)
 		q->overflow = true;
 	ticket = ++q->posted;
 	queue_unlock(q);
-	atomic_store(&target->kick, 1);
+	cpu_kick(target);
 	return ticket;
 }
 

@@ -483,9 +483,10 @@ void target_note(struct cpu *c, uint64_t rip, uint64_t va, const void *code)
 /* -- kicks: translated code looks here, and into its targets
  * ---------------------------------------------------- */
 
-void tlbs_kick(struct cpu *c)
+void cpu_kick(struct cpu *c)
 {
-	for (unsigned n = 0; n < TLB_TABLES; n++) {
+	atomic_store(&c->kick, 1);
+	for (unsigned n = 0; n < TLB_TABLES && c->jit != NULL; n++) {
 		struct tlb *t = c->tlb_all[n];
 
 		atomic_store_explicit(&t->kick, 1, memory_order_relaxed);
@@ -495,10 +496,14 @@ void tlbs_kick(struct cpu *c)
 	}
 }
 
-void tlbs_unkick(struct cpu *c)
+bool cpu_unkick(struct cpu *c)
 {
-	for (unsigned n = 0; n < TLB_TABLES; n++) {
-		atomic_store(&c->tlb_all[n]->kick, 0);
-		atomic_store(&c->tlb_all[n]->target_bits, TARGET_SIZE - 1);
-	}
+	if (c->tlb->kick != 0)
+		for (unsigned n = 0; n < TLB_TABLES; n++) {
+			struct tlb *t = c->tlb_all[n];
+
+			atomic_store(&t->kick, 0);
+			atomic_store(&t->target_bits, TARGET_SIZE - 1);
+		}
+	return atomic_exchange(&c->kick, 0) != 0;
 }

@@ -37,6 +37,18 @@ static char *dump(struct config *config)
 	return text;
 }
 
+/* A variable that has others below it, by its short name. */
+static void test_alias(void **state)
+{
+	struct config *config = *state;
+
+	assert_int_equal(config_set(config, "soft.jit", "off"), 0);
+	assert_int_equal(config_set(config, "soft.jit.cache", "16"), 0);
+	assert_string_equal(config_get(config, "soft.jit"), "off");
+	assert_string_equal(config_get(config, "soft.jit.mode"), "off");
+	assert_string_equal(config_get(config, "soft.jit.cache"), "16");
+}
+
 static void test_set_and_get(void **state)
 {
 	struct config *c = *state;
@@ -403,6 +415,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
 	    TEST(test_set_and_get),
+	    TEST(test_alias),
 	    TEST(test_value_or_node),
 	    TEST(test_bad_paths),
 	    TEST(test_nodes),

@@ -118,8 +118,13 @@ static void test_rundir_errors(void **state)
 	assert_error(vm_set_option("rundir", ""), EINVAL, "rundir");
 	assert_error(vm_set_option("nosuch", "1"), EINVAL, "nosuch");
 	assert_error(vm_set_option("engine", "fast"), EINVAL, "engine=fast");
-	assert_error(vm_set_option("soft.jit", "on"), ENOTSUP, "soft.jit");
+	assert_error(vm_set_option("soft.jit", "maybe"), EINVAL, "soft.jit");
 	assert_int_equal(vm_set_option("soft.jit", "off"), 0);
+	assert_error(vm_set_option("soft.jit.cache", "0"), EINVAL, "cache");
+	assert_error(vm_set_option("soft.jit.cache", "4x"), EINVAL, "cache");
+	assert_int_equal(vm_set_option("soft.jit.cache", "16"), 0);
+	assert_int_equal(vm_set_option("soft.jit.cache", NULL), 0);
+	assert_int_equal(vm_set_option("soft.jit", NULL), 0);
 }
 
 /* A directory that somebody filled with other things is not a VM. */

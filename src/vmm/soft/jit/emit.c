@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "vmm/soft/jit/emit.h"
+
+#include "base/bits.h"
+
+void emit_byte(struct emit *e, uint8_t byte)
+{
+	if (e->at < e->end)
+		*e->at++ = byte;
+	else
+		e->full = true;
+}
+
+void emit_imm(struct emit *e, uint64_t value, unsigned bytes)
+{
+	for (unsigned n = 0; n < bytes; n++)
+		emit_byte(e, (uint8_t)(value >> 8 * n));
+}
+
+/* -- prefixes and opcode ------------------------------------------------- */
+
+/* x, b: bit 3 of the index and of the base or ModRM.rm. */
+static void legacy(struct emit *e, struct op op, bool r, bool x, bool b,
+		   bool need_rex)
+{
+	uint8_t rex = (uint8_t)(op.w << 3 | r << 2 | x << 1 | b);
+
+	if (op.lock)
+		emit_byte(e, 0xf0);
+	if (op.opsize)
+		emit_byte(e, 0x66);
+	if (op.prefix != 0)
+		emit_byte(e, op.prefix);
+	if ((rex != 0 || need_rex) && !op.no_rex)
+		emit_byte(e, 0x40 | rex);
+	if (op.map != MAP_1)
+		emit_byte(e, 0x0f);
+	if (op.map == MAP_0F38)
+		emit_byte(e, 0x38);
+	if (op.map == MAP_0F3A)
+		emit_byte(e, 0x3a);
+	emit_byte(e, op.opcode);
+}
+
+static void vex(struct emit *e, struct op op, bool r, bool x, bool b)
+{
+	static const uint8_t map[MAP_COUNT] = {
+	    [MAP_0F] = 1, [MAP_0F38] = 2, [MAP_0F3A] = 3};
+	unsigned pp = op.prefix == 0x66   ? 1
+		      : op.prefix == 0xf3 ? 2
+		      : op.prefix == 0xf2 ? 3
+					  : 0;
+
+	emit_byte(e, 0xc4);
+	emit_byte(e, (uint8_t)(!r << 7 | !x << 6 | !b << 5 | map[op.map]));
+	emit_byte(e, (uint8_t)(op.w << 7 | (~op.vvvv & 15) << 3 |
+			       op.vex_l << 2 | pp));
+	emit_byte(e, op.opcode);
+}
+
+static void modrm(struct emit *e, unsigned mod, unsigned reg, unsigned rm)
+{
+	emit_byte(e, (uint8_t)(mod << 6 | (reg & 7) << 3 | (rm & 7)));
+}
+
+void emit_op_reg(struct emit *e, struct op op, unsigned reg, unsigned rm)
+{
+	bool need_rex = (op.byte_reg && reg >= 4) || (op.byte_rm && rm >= 4);
+
+	if (op.vex)
+		vex(e, op, reg & 8, false, rm & 8);
+	else
+		legacy(e, op, reg & 8, false, rm & 8, need_rex);
+	modrm(e, 3, reg, rm);
+}
+
+static void address(struct emit *e, unsigned reg, struct mem mem)
+{
+	bool small = mem.disp == (int8_t)mem.disp;
+	bool none = mem.disp == 0 && (mem.base & 7) != HOST_RBP;
+	unsigned mod = none ? 0 : small ? 1 : 2;
+	bool sib = mem.index != HOST_NONE || (mem.base & 7) == HOST_RSP ||
+		   mem.base == HOST_NONE;
+	unsigned index = mem.index == HOST_NONE ? 4 : mem.index & 7;
+
+	if (mem.base == HOST_NONE)
+		mod = 0;
+	modrm(e, mod, reg, sib ? 4 : mem.base);
+	if (sib)
+		emit_byte(
+		    e, (uint8_t)(mem.scale << 6 | index << 3 |
+				 (mem.base == HOST_NONE ? 5 : mem.base & 7)));
+	if (mem.base == HOST_NONE || mod == 2)
+		emit_imm(e, (uint32_t)mem.disp, 4);
+	else if (mod == 1)
+		emit_byte(e, (uint8_t)mem.disp);
+}
+
+void emit_op_mem(struct emit *e, struct op op, unsigned reg, struct mem mem)
+{
+	bool x = mem.index != HOST_NONE && mem.index & 8;
+	bool b = mem.base != HOST_NONE && mem.base & 8;
+
+	if (op.vex)
+		vex(e, op, reg & 8, x, b);
+	else
+		legacy(e, op, reg & 8, x, b, op.byte_reg && reg >= 4);
+	address(e, reg, mem);
+}
+
+void emit_op_plain(struct emit *e, struct op op)
+{
+	if (op.vex)
+		vex(e, op, false, false, false);
+	else
+		legacy(e, op, false, false, false, false);
+}
+
+void emit_op_low(struct emit *e, struct op op, unsigned reg)
+{
+	op.opcode |= reg & 7;
+	legacy(e, op, false, false, reg & 8, false);
+}
+
+/* -- by name ---------------------------------------------------------------
+ */
+
+#define OP1(...) ((struct op){.map = MAP_1, .opcode = __VA_ARGS__})
+
+void emit_mov(struct emit *e, unsigned to, unsigned from)
+{
+	emit_op_reg(e, OP1(0x8b, .w = true), to, from);
+}
+
+void emit_mov32(struct emit *e, unsigned to, unsigned from)
+{
+	emit_op_reg(e, OP1(0x8b), to, from);
+}
+
+void emit_load(struct emit *e, unsigned to, struct mem mem)
+{
+	emit_op_mem(e, OP1(0x8b, .w = true), to, mem);
+}
+
+void emit_store(struct emit *e, struct mem mem, unsigned from)
+{
+	emit_op_mem(e, OP1(0x89, .w = true), from, mem);
+}
+
+void emit_mov_imm(struct emit *e, unsigned to, uint64_t value)
+{
+	bool rex_w = value != (uint32_t)value;
+	bool sign = rex_w && (int64_t)value == (int32_t)value;
+
+	if (sign) {
+		emit_op_reg(e, OP1(0xc7, .w = true), 0, to);
+		emit_imm(e, value, 4);
+		return;
+	}
+	if (rex_w || to & 8)
+		emit_byte(e, (uint8_t)(0x40 | rex_w << 3 | to >> 3));
+	emit_byte(e, (uint8_t)(0xb8 | (to & 7)));
+	emit_imm(e, value, rex_w ? 8 : 4);
+}
+
+void emit_lea(struct emit *e, unsigned to, struct mem mem)
+{
+	if (mem.index == HOST_NONE && mem.disp == 0 && mem.base != HOST_NONE) {
+		if (to != mem.base)
+			emit_mov(e, to, mem.base);
+		return;
+	}
+	emit_op_mem(e, OP1(0x8d, .w = true), to, mem);
+}
+
+void emit_lea32(struct emit *e, unsigned to, struct mem mem)
+{
+	emit_op_mem(e, OP1(0x8d), to, mem);
+}
+
+void emit_pext(struct emit *e, unsigned to, unsigned from, struct mem mask)
+{
+	emit_op_mem(e,
+		    (struct op){.map = MAP_0F38,
+				.prefix = 0xf3,
+				.opcode = 0xf5,
+				.w = true,
+				.vex = true,
+				.vvvv = (uint8_t)from},
+		    to, mask);
+}
+
+/* -- jumps ------------------------------------------------------------------
+ */
+
+static uint8_t *distance(struct emit *e, unsigned bytes)
+{
+	uint8_t *place = e->at;
+
+	emit_imm(e, 0, bytes);
+	return place;
+}
+
+uint8_t *emit_jrcxz(struct emit *e)
+{
+	emit_byte(e, 0xe3);
+	return distance(e, 1);
+}
+
+uint8_t *emit_jmp(struct emit *e)
+{
+	emit_byte(e, 0xe9);
+	return distance(e, 4);
+}
+
+uint8_t *emit_jcc(struct emit *e, unsigned condition)
+{
+	emit_byte(e, 0x0f);
+	emit_byte(e, (uint8_t)(0x80 | condition));
+	return distance(e, 4);
+}
+
+uint8_t *emit_call(struct emit *e)
+{
+	emit_byte(e, 0xe8);
+	return distance(e, 4);
+}
+
+void emit_jmp_mem(struct emit *e, struct mem mem)
+{
+	emit_op_mem(e, OP1(0xff), 4, mem);
+}
+
+void emit_here8(struct emit *e, uint8_t *place)
+{
+	long far = e->at - place - 1;
+
+	if (e->full)
+		return;
+	if (far < -128 || far > 127)
+		e->full = true; /* never, as they skip a few instructions */
+	*place = (uint8_t)far;
+}
+
+void emit_to(struct emit *e, uint8_t *place, const uint8_t *to)
+{
+	int32_t far = (int32_t)(to - place - 4);
+
+	if (e->full)
+		return;
+	for (unsigned n = 0; n < 4; n++)
+		place[n] = (uint8_t)((uint32_t)far >> 8 * n);
+}
+
+void emit_here(struct emit *e, uint8_t *place)
+{
+	emit_to(e, place, e->at);
+}

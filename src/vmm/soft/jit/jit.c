@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * A vCPU's translated code: the common pieces that lead into it and out of
+ * it, and its life.
+ */
+#include "vmm/soft/jit/jit.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "vmm/soft/access.h"
+#include "vmm/soft/jit/translate.h"
+
+/* -- the common pieces
+ * --------------------------------------------------------- */
+
+#define OP1(...)   ((struct op){.map = MAP_1, .opcode = __VA_ARGS__})
+#define CPU(field) ((int32_t)offsetof(struct cpu, field))
+
+/* The C caller's registers: pushed and popped in this order and back. */
+static const uint8_t saved[] = {HOST_RBX, HOST_RBP, HOST_R12,
+				HOST_R13, HOST_R14, HOST_R15};
+
+/* Guest registers and flags from struct cpu at T1. RAX last, it carries the
+   flags. */
+static void load_guest(struct emit *e)
+{
+	/* movzx eax, word [arith_flags]; add al, 127 sets OF by bit 0; sahf */
+	emit_op_mem(e, (struct op){.map = MAP_0F, .opcode = 0xb7}, HOST_RAX,
+		    mem_at(T1, CPU(arith_flags)));
+	emit_byte(e, 0x04);
+	emit_byte(e, 127);
+	emit_byte(e, 0x9e);
+	for (unsigned n = 16; n-- > 0;)
+		if (host_of(n) != HOST_NONE)
+			emit_load(e, host_of(n),
+				  mem_at(T1, CPU(gpr) + (int32_t)n * 8));
+}
+
+static void store_guest(struct emit *e)
+{
+	for (unsigned n = 0; n < 16; n++)
+		if (host_of(n) != HOST_NONE)
+			emit_store(e, mem_at(T1, CPU(gpr) + (int32_t)n * 8),
+				   host_of(n));
+	emit_byte(e, 0x9f); /* lahf; seto al */
+	emit_op_reg(e, (struct op){.map = MAP_0F, .opcode = 0x90}, 0, HOST_RAX);
+	emit_op_mem(e, OP1(0x89, .opsize = true), HOST_RAX,
+		    mem_at(T1, CPU(arith_flags)));
+}
+
+/* RSP is the C stack's, as emit_enter left it. */
+static void return_to_c(struct emit *e)
+{
+	emit_lea(e, HOST_RSP, mem_at(HOST_RSP, 8));
+	for (unsigned n = ARRAY_SIZE(saved); n-- > 0;)
+		emit_op_low(e, OP1(0x58), saved[n]);
+	emit_byte(e, 0xc3);
+}
+
+/* enter(RDI = frame, RSI = code), on a C stack that is left aligned. */
+static void emit_enter(struct emit *e)
+{
+	for (unsigned n = 0; n < ARRAY_SIZE(saved); n++)
+		emit_op_low(e, OP1(0x50), saved[n]);
+	emit_lea(e, HOST_RSP, mem_at(HOST_RSP, -8));
+	emit_store(e, mem_at(HOST_RDI, offsetof(struct tlb, host_rsp)),
+		   HOST_RSP);
+	emit_mov(e, HOST_RSP, HOST_RDI);
+	emit_mov(e, T0, HOST_RSI);
+	emit_load(e, T1, FRAME(cpu));
+	load_guest(e);
+	emit_op_reg(e, OP1(0xff), 4, T0); /* jmp r15 */
+}
+
+/* Back to C with T0 and T1 as struct jit_exit. */
+static void emit_leave(struct emit *e)
+{
+	emit_store(e, FRAME(scratch), T1);
+	emit_load(e, T1, FRAME(cpu));
+	store_guest(e);
+	emit_mov(e, HOST_RAX, T0);
+	emit_load(e, HOST_RDX, FRAME(scratch));
+	emit_load(e, HOST_RSP, FRAME(host_rsp));
+	return_to_c(e);
+}
+
+/*
+ * Called with T0 the instruction's place in the arena. The return address
+ * stays below the frame meanwhile, where nothing is: C runs on its own stack.
+ */
+static void emit_interp(struct emit *e)
+{
+	const int32_t up = 8;
+	uint8_t *go_on;
+
+	emit_load(e, T1,
+		  mem_at(HOST_RSP, up + (int32_t)offsetof(struct tlb, cpu)));
+	store_guest(e);
+	emit_mov(e, HOST_RBX, HOST_RSP);
+	emit_mov(e, HOST_RDI, T1);
+	emit_mov(e, HOST_RSI, T0);
+	emit_load(
+	    e, HOST_RSP,
+	    mem_at(HOST_RSP, up + (int32_t)offsetof(struct tlb, host_rsp)));
+	emit_mov_imm(e, HOST_RAX, (uint64_t)(uintptr_t)jit_interp);
+	emit_op_reg(e, OP1(0xff), 2, HOST_RAX);        /* call rax */
+	emit_op_reg(e, OP1(0x85), HOST_RAX, HOST_RAX); /* test eax, eax */
+	go_on = emit_jcc(e, 5);
+	emit_mov_imm(e, HOST_RDX, JIT_EXIT_DONE);
+	return_to_c(e);
+	emit_here(e, go_on);
+	emit_mov(e, HOST_RSP, HOST_RBX);
+	emit_load(e, T1,
+		  mem_at(HOST_RSP, up + (int32_t)offsetof(struct tlb, cpu)));
+	load_guest(e);
+	emit_byte(e, 0xc3);
+}
+
+static int emit_pieces(struct jit *jit)
+{
+	struct emit e = {jit->code.write, jit->code.write + 4096, false};
+
+	jit->enter = (struct jit_exit(*)(struct tlb *, const void *))(
+			 uintptr_t)jit->code.exec;
+	emit_enter(&e);
+	jit->leave = jit->code.exec + (e.at - jit->code.write);
+	emit_leave(&e);
+	jit->leave_rip = jit->code.exec + (e.at - jit->code.write);
+	emit_mov_imm(&e, T1, JIT_EXIT_RIP);
+	emit_to(&e, emit_jmp(&e),
+		jit->code.write + (jit->leave - jit->code.exec));
+	jit->interp = jit->code.exec + (e.at - jit->code.write);
+	emit_interp(&e);
+	jit->code_start = jit->code.used =
+	    ALIGN_UP((size_t)(e.at - jit->code.write), 64);
+	codemem_publish();
+	return e.full ? -ENOSPC : 0;
+}
+
+/* -- life
+ * ---------------------------------------------------------------------- */
+
+int jit_create(struct cpu *c)
+{
+	struct jit *jit;
+	int error;
+
+	if (!jit_host_can() || c->svm->jit_bytes == 0)
+		return 0;
+	jit = calloc(1, sizeof(*jit));
+	if (jit == NULL)
+		return -ENOMEM;
+	c->jit = jit;
+	jit->unit = calloc(1, sizeof(*jit->unit));
+	jit->link = calloc(JIT_LINKS, sizeof(*jit->link));
+	jit->link_hash = calloc(1u << JIT_LINK_BITS, sizeof(uint32_t));
+	jit->rule_of = calloc(opcode_count, sizeof(*jit->rule_of));
+	if (jit->unit == NULL || jit->link == NULL || jit->link_hash == NULL ||
+	    jit->rule_of == NULL)
+		return -ENOMEM;
+	for (unsigned n = 0; n < opcode_count; n++)
+		jit->rule_of[n] = (uint16_t)rule_find(opcode_table[n].handler);
+	error = codemem_create(&jit->code, c->svm->jit_bytes);
+	return error != 0 ? error : emit_pieces(jit);
+}
+
+void jit_destroy(struct cpu *c)
+{
+	struct jit *jit = c->jit;
+
+	if (jit == NULL)
+		return;
+	codemem_destroy(&jit->code);
+	free(jit->unit);
+	free(jit->link);
+	free(jit->link_hash);
+	free(jit->rule_of);
+	free(jit);
+	c->jit = NULL;
+}
+
+void jit_flush(struct cpu *c)
+{
+	struct jit *jit = c->jit;
+
+	if (jit == NULL)
+		return;
+	jit->code.used = jit->code_start;
+	jit->link_used = 0;
+	jit->full = false;
+	zero_bytes(jit->link_hash, sizeof(uint32_t) << JIT_LINK_BITS);
+	for (unsigned n = 0; n < TLB_TABLES; n++)
+		targets_clear(c->tlb_all[n]);
+}
+
+/* Its first bytes become a jump to leave_rip: T0 is the address there. */
+void jit_kill(struct cpu *c, struct block *b)
+{
+	struct jit *jit = c->jit;
+	uint8_t *at;
+	struct emit e;
+
+	if (b->code == NULL)
+		return;
+	at = jit->code.write + ((const uint8_t *)b->code - jit->code.exec);
+	e = (struct emit){at, at + JIT_FAR_BYTES, false};
+	emit_to(&e, emit_jmp(&e),
+		jit->code.write + (jit->leave_rip - jit->code.exec));
+	b->code = NULL;
+	codemem_publish();
+}
+
+/* -- between C and translated code
+ * ----------------------------------------------------- */
+
+static void frame_fill(struct cpu *c, struct tlb *t)
+{
+	t->r13 = c->gpr[13];
+	t->r14 = c->gpr[14];
+	t->r15 = c->gpr[15];
+	t->fs_base = c->seg[SEG_FS].base;
+	t->gs_base = c->seg[SEG_GS].base;
+	t->vec_blocked = c->vec_blocked;
+}
+
+static void frame_take(struct cpu *c, const struct tlb *t)
+{
+	c->gpr[13] = t->r13;
+	c->gpr[14] = t->r14;
+	c->gpr[15] = t->r15;
+	c->gpr[17] = t->rip_base;
+}
+
+const struct insn *jit_run(struct cpu *c, const struct block *b)
+{
+	struct tlb *t = c->tlb;
+	struct jit_exit out;
+	const struct insn *i;
+
+	t->rip_base = c->gpr[17];
+	frame_fill(c, t);
+	out = c->jit->enter(t, (const uint8_t *)b->code + JIT_FAR_BYTES);
+	if (out.block == JIT_EXIT_DONE)
+		return NULL;
+	frame_take(c, t);
+	if (out.block == JIT_EXIT_RIP) {
+		c->rip = out.at;
+		return NULL;
+	}
+	c->block = (const struct block *)(const void *)(c->arena + out.block);
+	i = (const struct insn *)(const void *)(c->arena + out.at);
+	c->retired += c->block->count - (uint64_t)(i - &c->block->insn[1]);
+	return i->exec(c, i);
+}
+
+/* After what vec_blocked was clear for: is it still? */
+static bool vec_still_clear(struct cpu *c, bool was_clear, const struct insn *i)
+{
+	if (c->vec_blocked == VEC_DEAD && was_clear)
+		vec_enter(c);
+	if (c->vec_blocked == 0)
+		return true;
+	return !was_clear && i->op != OP_NONE_ROW;
+}
+
+/*
+ * The instruction runs in a block of its own, whose end comes back here.
+ * Translated code goes on unless what it relies on is another: the table, the
+ * block's bytes, the vector state.
+ */
+uint64_t jit_interp(struct cpu *c, uint64_t at)
+{
+	const struct insn *i =
+	    (const struct insn *)(const void *)(c->arena + at);
+	struct tlb *t = c->tlb;
+	bool vec_clear = t->vec_blocked == 0;
+	struct insn *alone;
+
+	frame_take(c, t);
+	alone = block_single(c, i);
+	c->retired++;
+	if (alone->exec(c, alone) == NULL)
+		return 0;
+	if (c->tlb != t || block_is_dead(i) ||
+	    !vec_still_clear(c, vec_clear, i)) {
+		c->rip = next_rip(c, alone);
+		return 0;
+	}
+	frame_fill(c, t);
+	return 1;
+}

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Tier 1: blocks that are run often become host code (docs/translator.md).
+ * All of it is a vCPU's own: no lock, and no other thread ever runs or
+ * patches its code.
+ *
+ * While translated code runs:
+ *
+ *	guest	RAX RDX RBX RBP RSI RDI R8-R12	in the same host register
+ *		RSP in R13, RCX in R14, R13-R15 in memory at [RSP]
+ *		arithmetic flags in the host's, which are always exact
+ *		vector state in the host's, once a block has looked
+ *	host	RSP is the current struct tlb, R15 and RCX are free
+ *
+ * An instruction either runs to its end in host code or, before anything of
+ * it is done, is handed to tier 0: that one (out of line, then back), or it
+ * and all that follows. So faults, MMIO, code pages and whatever else is rare
+ * is tier 0's alone.
+ */
+#ifndef SOFT_JIT_JIT_H
+#define SOFT_JIT_JIT_H
+
+#include "vmm/soft/codemem.h"
+#include "vmm/soft/cpu.h"
+
+/* How translated code came back: an instruction of a block goes on in tier
+   0, or c->rip (by an address, or set already). */
+struct jit_exit {
+	uint64_t at; /* of the instruction, in the arena; or RIP */
+	uint64_t block;
+};
+#define JIT_EXIT_RIP  0xffffffffu /* block: at is RIP */
+#define JIT_EXIT_DONE 0xfffffffeu /* block: c->rip is set */
+
+struct translation_unit;
+
+/* A jump to a block that is not translated yet. */
+struct jit_link {
+	uint64_t key;
+	uint32_t place; /* of its distance, in the code */
+	uint32_t next;  /* number plus one */
+};
+
+#define JIT_LINK_BITS 14
+#define JIT_LINKS     (256u * 1024)
+/* Bytes of code between a block's entry by an address and that by a jump in
+   the page, whose REG_RIPBASE is the same. */
+#define JIT_FAR_BYTES 12
+
+struct jit {
+	struct codemem code;
+	size_t code_start; /* after the common pieces */
+	struct jit_exit (*enter)(struct tlb *frame, const void *code);
+	const uint8_t *leave, *leave_rip, *interp; /* in code.exec */
+	uint16_t *rule_of;                         /* by opcode table row */
+	/* Jumps to blocks that are not translated yet, by the block's key. */
+	struct jit_link *link;
+	uint32_t *link_hash;
+	uint32_t link_used;
+	bool full; /* flush when nothing runs */
+	struct translation_unit *unit;
+};
+
+/* Executions of a block before it is translated. */
+#define JIT_HOT 12
+
+/* Does the host have what translated code is made of? */
+bool jit_host_can(void);
+int jit_create(struct cpu *c);
+void jit_destroy(struct cpu *c);
+/* All code goes away, and the blocks it belongs to with it. */
+void jit_flush(struct cpu *c);
+
+/* Translates b, which is in the arena; false: it stays with tier 0. */
+bool jit_translate(struct cpu *c, struct block *b);
+/* Its code is never entered again. */
+void jit_kill(struct cpu *c, struct block *b);
+/* Runs b's code, and on in tier 0: an exec's result. */
+const struct insn *jit_run(struct cpu *c, const struct block *b);
+/* Called by translated code: one instruction by tier 0; 0: leave. */
+uint64_t jit_interp(struct cpu *c, uint64_t at);
+
+#endif

@@ -1,0 +1,741 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * How each mnemonic is translated. Most instructions become themselves, with
+ * other register numbers and another address: as_is(). The table says how
+ * they use their operands; what has no line is tier 0's.
+ */
+#include "vmm/soft/exec.h"
+#include "vmm/soft/jit/translate.h"
+#include "x86/features.h"
+
+/* -- an instruction as itself
+ * ----------------------------------------------------------- */
+
+/* The three places a register operand can be named in, and what is there. */
+enum place { PLACE_REG, PLACE_RM, PLACE_V, PLACES };
+
+struct plan {
+	uint8_t guest[PLACES], use[PLACES], host[PLACES];
+	bool mem;
+	bool count_in_cl;
+	struct op op;
+	unsigned imm_bytes;
+};
+
+/* Which operand is where, by the table's operand forms. */
+static bool plan_places(const struct translation_unit *u,
+			const struct rule *rule, struct plan *p)
+{
+	p->guest[PLACE_REG] = u->d.reg;
+	p->guest[PLACE_RM] = u->d.rm;
+	p->guest[PLACE_V] = u->d.vvvv & 15;
+	switch (u->o->operands) {
+	case OPERANDS_E_G:
+	case OPERANDS_E_G_I8:
+	case OPERANDS_E_G_CL:
+		p->use[PLACE_RM] = rule->first;
+		p->use[PLACE_REG] = rule->second;
+		break;
+	case OPERANDS_G_E:
+	case OPERANDS_G_E_I:
+	case OPERANDS_G_E_I8:
+		p->use[PLACE_REG] = rule->first;
+		p->use[PLACE_RM] = rule->second;
+		break;
+	case OPERANDS_G_V_E:
+		p->use[PLACE_REG] = rule->first;
+		p->use[PLACE_V] = rule->second;
+		p->use[PLACE_RM] = USE_R;
+		break;
+	case OPERANDS_G_E_V:
+		p->use[PLACE_REG] = rule->first;
+		p->use[PLACE_RM] = USE_R;
+		p->use[PLACE_V] = USE_R;
+		break;
+	case OPERANDS_V_E:
+		p->use[PLACE_V] = rule->first;
+		p->use[PLACE_RM] = USE_R;
+		break;
+	case OPERANDS_E:
+	case OPERANDS_E_I:
+	case OPERANDS_E_I8:
+	case OPERANDS_E_1:
+	case OPERANDS_E_CL:
+		p->use[PLACE_RM] = rule->first;
+		break;
+	default:
+		return false;
+	}
+	return true;
+}
+
+static unsigned plan_imm(const struct translation_unit *u)
+{
+	switch (u->o->operands) {
+	case OPERANDS_E_I:
+	case OPERANDS_G_E_I:
+	case OPERANDS_A_I:
+		return u->i->lsize == 3 ? 4 : 1u << u->i->lsize;
+	case OPERANDS_E_I8:
+	case OPERANDS_E_G_I8:
+	case OPERANDS_G_E_I8:
+		return 1;
+	default:
+		return 0;
+	}
+}
+
+static struct op plan_op(const struct translation_unit *u)
+{
+	const struct opcode *o = u->o;
+	bool byte = o->attr & OP_BYTE;
+
+	return (struct op){
+	    .map = o->map,
+	    .prefix = o->pp == PP_ANY ? 0 : o->pp,
+	    .opcode = o->op,
+	    .opsize = !byte && u->i->lsize == 1 && o->pp != PP_66 &&
+		      !(o->attr & OP_VEX),
+	    .lock = u->i->flags & INSN_LOCK,
+	    .w = o->attr & OP_VEX ? u->d.rex_w : !byte && u->i->lsize == 3,
+	    .byte_reg = byte,
+	    .byte_rm = o->attr & (OP_BYTE | OP_BYTE_SRC),
+	    .vex = o->attr & OP_VEX,
+	};
+}
+
+/* AH, CH, DH, BH: where no operand needs a REX prefix, and not CH. */
+static bool plan_high_bytes(const struct translation_unit *u, struct plan *p)
+{
+	bool high_a = u->i->a % 8 == 1, high_b = u->i->b % 8 == 1;
+	bool reg_is_a = u->o->operands == OPERANDS_G_E;
+	bool high_reg = p->use[PLACE_REG] && (reg_is_a ? high_a : high_b);
+	bool high_rm =
+	    p->use[PLACE_RM] && !p->mem && (reg_is_a ? high_b : high_a);
+
+	if (!high_reg && !high_rm)
+		return true;
+	if (p->op.w || p->mem)
+		return false;
+	for (unsigned n = PLACE_REG; n <= PLACE_RM; n++) {
+		bool high = n == PLACE_REG ? high_reg : high_rm;
+
+		if (p->use[n] == USE_NONE)
+			continue;
+		if (high ? p->guest[n] == 5 : host_of(p->guest[n]) >= 8)
+			return false;
+		p->host[n] = high ? p->guest[n] : (uint8_t)host_of(p->guest[n]);
+	}
+	p->op.no_rex = true;
+	return true;
+}
+
+/* Which guest registers lie in memory, and which host registers they get. */
+static bool plan_registers(struct plan *p)
+{
+	unsigned free[2] = {T0, T1}, used = p->mem ? 1 : 0;
+
+	if (p->count_in_cl) {
+		if (p->mem)
+			used = 2;
+		else
+			free[1] = HOST_NONE;
+	}
+	for (unsigned n = 0; n < PLACES; n++) {
+		unsigned host;
+
+		if (p->use[n] == USE_NONE || (n == PLACE_RM && p->mem) ||
+		    p->op.no_rex)
+			continue;
+		host = host_of(p->guest[n]);
+		for (unsigned m = 0; m < n && host == HOST_NONE; m++)
+			if (p->use[m] != USE_NONE &&
+			    !(m == PLACE_RM && p->mem) &&
+			    p->guest[m] == p->guest[n])
+				host = p->host[m];
+		if (host == HOST_NONE) {
+			if (used == 2 || free[used] == HOST_NONE)
+				return false;
+			host = free[used++];
+		}
+		p->host[n] = (uint8_t)host;
+	}
+	return true;
+}
+
+static bool plan(const struct translation_unit *u, const struct rule *rule,
+		 struct plan *p)
+{
+	*p = (struct plan){.mem = u->i->flags & INSN_MEM,
+			   .op = plan_op(u),
+			   .imm_bytes = plan_imm(u)};
+	p->count_in_cl = u->o->operands == OPERANDS_E_CL ||
+			 u->o->operands == OPERANDS_E_G_CL;
+	if (!plan_places(u, rule, p))
+		return false;
+	if (p->mem && !address_possible(u))
+		return false;
+	return plan_high_bytes(u, p) && plan_registers(p);
+}
+
+static bool in_memory(const struct plan *p, unsigned n)
+{
+	return p->use[n] != USE_NONE && !(n == PLACE_RM && p->mem) &&
+	       !p->op.no_rex && host_of(p->guest[n]) == HOST_NONE;
+}
+
+static unsigned operand_bytes(const struct translation_unit *u,
+			      const struct rule *rule)
+{
+	if (u->o->attr & (OP_BYTE | OP_BYTE_SRC))
+		return 1;
+	return rule->bytes != 0 ? rule->bytes : 1u << u->i->lsize;
+}
+
+static void plan_emit(struct translation_unit *u, const struct rule *rule,
+		      struct plan *p)
+{
+	struct emit *e = &u->e;
+	struct mem mem = PROBED;
+	bool wants_t1 = p->count_in_cl;
+	unsigned reg;
+
+	if (p->mem) {
+		address_emit(u);
+		probe_emit(u, operand_bytes(u, rule), p->use[PLACE_RM] & USE_W,
+			   0, AWAY_INTERP);
+	}
+	for (unsigned n = 0; n < PLACES; n++)
+		wants_t1 |= in_memory(p, n);
+	if (p->mem && wants_t1) {
+		emit_lea(e, T0, mem);
+		mem = mem_at(T0, 0);
+	}
+	/* A write of 32 bits or more leaves nothing of what was there. */
+	for (unsigned n = 0; n < PLACES; n++)
+		if (in_memory(p, n) && (p->use[n] & USE_R || u->i->lsize < 2))
+			emit_load(e, p->host[n], slot_of(p->guest[n]));
+	if (p->count_in_cl)
+		emit_mov32(e, T1, host_of(1));
+	reg = u->o->ext >= 0 ? (unsigned)u->o->ext : p->host[PLACE_REG];
+	p->op.byte_reg &= u->o->ext < 0;
+	p->op.vvvv = p->host[PLACE_V];
+	if (p->mem)
+		emit_op_mem(e, p->op, reg, mem);
+	else
+		emit_op_reg(e, p->op, reg, p->host[PLACE_RM]);
+	emit_imm(e, (uint64_t)u->i->imm, p->imm_bytes);
+	for (unsigned n = 0; n < PLACES; n++)
+		if (in_memory(p, n) && p->use[n] & USE_W)
+			emit_store(e, slot_of(p->guest[n]), p->host[n]);
+}
+
+static bool as_is(struct translation_unit *u, const struct rule *rule)
+{
+	struct plan p;
+
+	if (!plan(u, rule, &p))
+		return false;
+	plan_emit(u, rule, &p);
+	return true;
+}
+
+/* Operands are implied, of the accumulator, or immediate. */
+static bool plain(struct translation_unit *u, const struct rule *rule)
+{
+	struct op op = plan_op(u);
+
+	emit_op_plain(&u->e, op);
+	emit_imm(&u->e, (uint64_t)u->i->imm, plan_imm(u));
+	return true;
+}
+
+static bool as_is_or_plain(struct translation_unit *u, const struct rule *rule)
+{
+	return u->o->operands == OPERANDS_A_I ? plain(u, rule) : as_is(u, rule);
+}
+
+/* A bit string in memory reaches beyond its operand. */
+static bool bit_test(struct translation_unit *u, const struct rule *rule)
+{
+	if (u->i->flags & INSN_MEM && u->o->operands == OPERANDS_E_G)
+		return false;
+	return as_is(u, rule);
+}
+
+static bool movsxd(struct translation_unit *u, const struct rule *rule)
+{
+	return u->i->lsize != 1 && as_is(u, rule);
+}
+
+static bool nothing(struct translation_unit *u, const struct rule *rule)
+{
+	return true;
+}
+
+static bool fence(struct translation_unit *u, const struct rule *rule)
+{
+	emit_op_reg(&u->e, (struct op){.map = MAP_0F, .opcode = 0xae},
+		    (unsigned)u->o->ext, 0);
+	return true;
+}
+
+/* -- moves
+ * ---------------------------------------------------------------------- */
+
+/* The register of a one-register form, in a free one if it is in memory. */
+static unsigned low_register(struct translation_unit *u, unsigned guest,
+			     bool load)
+{
+	unsigned host = host_of(guest);
+
+	if (host != HOST_NONE)
+		return host;
+	if (load)
+		emit_load(&u->e, T1, slot_of(guest));
+	return T1;
+}
+
+static void low_register_done(struct translation_unit *u, unsigned guest)
+{
+	if (host_of(guest) == HOST_NONE)
+		emit_store(&u->e, slot_of(guest), T1);
+}
+
+static bool mov_immediate(struct translation_unit *u)
+{
+	const struct insn *i = u->i;
+	unsigned guest = i->a / 8, host;
+
+	if (i->lsize < 2) {
+		if (i->a % 8 != 0)
+			return false;
+		host = low_register(u, guest, true);
+		emit_op_reg(&u->e,
+			    (struct op){.map = MAP_1,
+					.opcode = i->lsize == 0 ? 0xc6 : 0xc7,
+					.opsize = i->lsize == 1,
+					.byte_rm = i->lsize == 0},
+			    0, host);
+		emit_imm(&u->e, (uint64_t)i->imm, 1u << i->lsize);
+	} else {
+		host = low_register(u, guest, false);
+		emit_mov_imm(&u->e, host,
+			     i->lsize == 2 ? (uint32_t)i->imm
+					   : (uint64_t)i->imm);
+	}
+	low_register_done(u, guest);
+	return true;
+}
+
+static bool mov_offset(struct translation_unit *u)
+{
+	bool write = u->o->operands == OPERANDS_MOFFS_A;
+	bool byte = u->i->lsize == 0;
+
+	if (!address_possible(u))
+		return false;
+	address_emit(u);
+	probe_emit(u, 1u << u->i->lsize, write, 0, AWAY_INTERP);
+	emit_op_mem(
+	    &u->e,
+	    (struct op){.map = MAP_1,
+			.opcode = (uint8_t)((write ? 0x88 : 0x8a) + !byte),
+			.opsize = u->i->lsize == 1,
+			.w = u->i->lsize == 3},
+	    HOST_RAX, PROBED);
+	return true;
+}
+
+static bool mov(struct translation_unit *u, const struct rule *rule)
+{
+	switch (u->o->operands) {
+	case OPERANDS_R_I:
+	case OPERANDS_R_I64:
+		return mov_immediate(u);
+	case OPERANDS_A_MOFFS:
+	case OPERANDS_MOFFS_A:
+		return mov_offset(u);
+	default:
+		return as_is(u, rule);
+	}
+}
+
+static bool lea(struct translation_unit *u, const struct rule *rule)
+{
+	unsigned guest = u->d.reg, host = host_of(guest);
+
+	if (!address_possible(u))
+		return false;
+	if (u->i->lsize == 3 && host != HOST_NONE && u->i->asize == 3) {
+		offset_emit(u, host);
+		return true;
+	}
+	offset_emit(u, T0);
+	if (host == HOST_NONE)
+		emit_load(&u->e, T1, slot_of(guest));
+	emit_op_reg(&u->e,
+		    (struct op){.map = MAP_1,
+				.opcode = 0x8b,
+				.opsize = u->i->lsize == 1,
+				.w = u->i->lsize == 3},
+		    host == HOST_NONE ? T1 : host, T0);
+	if (host == HOST_NONE)
+		emit_store(&u->e, slot_of(guest), T1);
+	return true;
+}
+
+static bool xchg(struct translation_unit *u, const struct rule *rule)
+{
+	unsigned guest = u->i->a / 8, host;
+
+	if (u->o->operands != OPERANDS_R_A)
+		return as_is(u, rule);
+	if (u->i->exec == h_nop.one)
+		return true;
+	host = low_register(u, guest, true);
+	emit_op_reg(&u->e,
+		    (struct op){.map = MAP_1,
+				.opcode = 0x87,
+				.opsize = u->i->lsize == 1,
+				.w = u->i->lsize == 3},
+		    HOST_RAX, host);
+	low_register_done(u, guest);
+	return true;
+}
+
+static bool bswap(struct translation_unit *u, const struct rule *rule)
+{
+	unsigned guest = u->i->a / 8, host;
+
+	if (u->i->lsize < 2)
+		return false;
+	host = low_register(u, guest, true);
+	emit_op_low(
+	    &u->e,
+	    (struct op){.map = MAP_0F, .opcode = 0xc8, .w = u->i->lsize == 3},
+	    host);
+	low_register_done(u, guest);
+	return true;
+}
+
+/* CMPXCHG8B, CMPXCHG16B: ECX:EBX is RCX too, so the address is one register. */
+static bool cmpxchg8b(struct translation_unit *u, const struct rule *rule)
+{
+	bool wide = u->i->lsize == 3;
+	struct op op = plan_op(u);
+
+	if (!address_possible(u))
+		return false;
+	address_emit(u);
+	probe_emit(u, wide ? 16 : 8, true, wide ? 15 : 0, AWAY_INTERP);
+	emit_lea(&u->e, T0, PROBED);
+	emit_mov(&u->e, T1, host_of(1));
+	op.opsize = false;
+	emit_op_mem(&u->e, op, 1, mem_at(T0, 0));
+	return true;
+}
+
+/* -- the stack, in 64-bit mode
+ * ----------------------------------------------------------- */
+
+#define RSP 4
+#define RBP 5
+
+static void stack_address(struct translation_unit *u, int32_t disp)
+{
+	emit_lea(&u->e, T0, mem_at(host_of(RSP), disp));
+}
+
+static void stack_adjust(struct translation_unit *u, int32_t by)
+{
+	emit_lea(&u->e, host_of(RSP), mem_at(host_of(RSP), by));
+}
+
+static bool push(struct translation_unit *u, const struct rule *rule)
+{
+	unsigned guest = u->i->a / 8, host;
+
+	if (u->i->lsize != 3 || u->i->flags & INSN_MEM)
+		return false;
+	stack_address(u, -8);
+	probe_emit(u, 8, true, 0, AWAY_INTERP);
+	if (u->o->operands == OPERANDS_R || u->o->operands == OPERANDS_E) {
+		host = host_of(guest);
+		if (host == HOST_NONE) {
+			emit_lea(&u->e, T0, PROBED);
+			emit_load(&u->e, T1, slot_of(guest));
+			emit_store(&u->e, mem_at(T0, 0), T1);
+		} else {
+			emit_store(&u->e, PROBED, host);
+		}
+	} else {
+		emit_op_mem(
+		    &u->e, (struct op){.map = MAP_1, .opcode = 0xc7, .w = true},
+		    0, PROBED);
+		emit_imm(&u->e, (uint64_t)u->i->imm, 4);
+	}
+	stack_adjust(u, -8);
+	return true;
+}
+
+static bool pop(struct translation_unit *u, const struct rule *rule)
+{
+	unsigned guest = u->i->a / 8, host = host_of(guest);
+
+	if (u->i->lsize != 3 || u->i->flags & INSN_MEM)
+		return false;
+	stack_address(u, 0);
+	probe_emit(u, 8, false, 0, AWAY_INTERP);
+	emit_load(&u->e, host == HOST_NONE ? T1 : host, PROBED);
+	if (host == HOST_NONE)
+		emit_store(&u->e, slot_of(guest), T1);
+	if (guest != RSP)
+		stack_adjust(u, 8);
+	return true;
+}
+
+static bool leave(struct translation_unit *u, const struct rule *rule)
+{
+	if (u->i->lsize != 3)
+		return false;
+	emit_mov(&u->e, T0, host_of(RBP));
+	probe_emit(u, 8, false, 0, AWAY_INTERP);
+	emit_load(&u->e, T1, PROBED);
+	emit_lea(&u->e, host_of(RSP), mem_at(host_of(RBP), 8));
+	emit_mov(&u->e, host_of(RBP), T1);
+	return true;
+}
+
+/* -- branches
+ * ------------------------------------------------------------------- */
+
+static bool goes_back(const struct translation_unit *u, int64_t rel)
+{
+	return rel >= 0 && rel <= u->i->off;
+}
+
+static bool jcc(struct translation_unit *u, const struct rule *rule)
+{
+	unsigned condition = u->o->op & 15;
+
+	if (goes_back(u, u->i->imm))
+		kick_check(u);
+	chain(u, emit_jcc(&u->e, condition), u->i->imm, AWAY_TARGET);
+	chain(u, emit_jmp(&u->e), u->i->off + u->i->len, AWAY_TARGET);
+	u->ended = true;
+	return true;
+}
+
+static bool jmp(struct translation_unit *u, const struct rule *rule)
+{
+	if (goes_back(u, u->i->imm))
+		kick_check(u);
+	chain(u, emit_jmp(&u->e), u->i->imm, AWAY_TARGET);
+	u->ended = true;
+	return true;
+}
+
+/* The return address is stored at [T0 + T1], the place below the stack. */
+static void push_return(struct translation_unit *u)
+{
+	emit_lea(&u->e, T0, PROBED);
+	emit_load(&u->e, T1, FRAME(rip_base));
+	emit_lea(&u->e, T1, mem_at(T1, u->i->off + u->i->len));
+	emit_store(&u->e, mem_at(T0, 0), T1);
+	stack_adjust(u, -8);
+}
+
+static bool call(struct translation_unit *u, const struct rule *rule)
+{
+	if (goes_back(u, u->i->imm))
+		kick_check(u);
+	stack_address(u, -8);
+	probe_emit(u, 8, true, 0, AWAY_EXIT);
+	push_return(u);
+	chain(u, emit_jmp(&u->e), u->i->imm, AWAY_CALLED);
+	u->ended = true;
+	return true;
+}
+
+/* T0 is the target of a branch by an operand. */
+static bool indirect_target(struct translation_unit *u)
+{
+	unsigned host;
+
+	if (u->i->lsize != 3)
+		return false;
+	if (u->i->flags & INSN_MEM) {
+		if (!address_possible(u))
+			return false;
+		address_emit(u);
+		probe_emit(u, 8, false, 0, AWAY_EXIT);
+		emit_load(&u->e, T0, PROBED);
+		return true;
+	}
+	host = host_of(u->i->a / 8);
+	if (host == HOST_NONE)
+		emit_load(&u->e, T0, slot_of(u->i->a / 8));
+	else
+		emit_mov(&u->e, T0, host);
+	return true;
+}
+
+static bool jump_indirect(struct translation_unit *u, const struct rule *rule)
+{
+	uint8_t *missed;
+
+	if (!indirect_target(u))
+		return false;
+	lookup_check(u, &missed);
+	detour_add(u, AWAY_EXIT, missed, 0);
+	lookup_jump(u);
+	u->ended = true;
+	return true;
+}
+
+/* The target is known to be good before anything is pushed. */
+static bool call_indirect(struct translation_unit *u, const struct rule *rule)
+{
+	uint8_t *missed;
+
+	if (!indirect_target(u))
+		return false;
+	lookup_check(u, &missed);
+	detour_add(u, AWAY_EXIT, missed, 0);
+	emit_store(&u->e, FRAME(scratch), T0);
+	stack_address(u, -8);
+	probe_emit(u, 8, true, 0, AWAY_EXIT);
+	push_return(u);
+	emit_load(&u->e, T0, FRAME(scratch));
+	lookup_jump(u);
+	u->ended = true;
+	return true;
+}
+
+static bool ret(struct translation_unit *u, const struct rule *rule)
+{
+	uint8_t *missed;
+
+	if (u->i->lsize != 3)
+		return false;
+	stack_address(u, 0);
+	probe_emit(u, 8, false, 0, AWAY_EXIT);
+	emit_load(&u->e, T0, PROBED);
+	lookup_check(u, &missed);
+	detour_add(u, AWAY_EXIT, missed, 0);
+	stack_adjust(u, 8 + (int32_t)u->i->imm);
+	lookup_jump(u);
+	u->ended = true;
+	return true;
+}
+
+/* -- the table
+ * ------------------------------------------------------------------ */
+
+#define RULE(name, translate, first, second, bytes)                            \
+	{&h_##name, translate, USE_##first, USE_##second, bytes},
+#define RULE_SET(cc)  RULE(set##cc, as_is, W, NONE, 0)
+#define RULE_CMOV(cc) RULE(cmov##cc, as_is, RW, R, 0)
+#define RULE_J(cc)    RULE(j##cc, jcc, NONE, NONE, 0)
+
+// clang-format off
+const struct rule rules[] = {
+	/* mnemonic, translation, use of operands 1 and 2, bytes in memory */
+	RULE(add, as_is_or_plain, RW, R, 0)
+	RULE(or, as_is_or_plain, RW, R, 0)
+	RULE(adc, as_is_or_plain, RW, R, 0)
+	RULE(sbb, as_is_or_plain, RW, R, 0)
+	RULE(and, as_is_or_plain, RW, R, 0)
+	RULE(sub, as_is_or_plain, RW, R, 0)
+	RULE(xor, as_is_or_plain, RW, R, 0)
+	RULE(cmp, as_is_or_plain, R, R, 0)
+	RULE(test, as_is_or_plain, R, R, 0)
+	RULE(inc, as_is, RW, NONE, 0)
+	RULE(dec, as_is, RW, NONE, 0)
+	RULE(not, as_is, RW, NONE, 0)
+	RULE(neg, as_is, RW, NONE, 0)
+	RULE(mul, as_is, R, NONE, 0)
+	RULE(imul1, as_is, R, NONE, 0)
+	RULE(imul, as_is, RW, R, 0)
+	RULE(imul3, as_is, W, R, 0)
+	RULE(cbw, plain, NONE, NONE, 0)
+	RULE(cwd, plain, NONE, NONE, 0)
+	RULE(adcx, as_is, RW, R, 0)
+	RULE(adox, as_is, RW, R, 0)
+	RULE(rol, as_is, RW, NONE, 0)
+	RULE(ror, as_is, RW, NONE, 0)
+	RULE(rcl, as_is, RW, NONE, 0)
+	RULE(rcr, as_is, RW, NONE, 0)
+	RULE(shl, as_is, RW, NONE, 0)
+	RULE(shr, as_is, RW, NONE, 0)
+	RULE(sar, as_is, RW, NONE, 0)
+	RULE(shld, as_is, RW, R, 0)
+	RULE(shrd, as_is, RW, R, 0)
+	RULE(rorx, as_is, W, R, 0)
+	RULE(sarx, as_is, W, R, 0)
+	RULE(shlx, as_is, W, R, 0)
+	RULE(shrx, as_is, W, R, 0)
+	RULE(bt, bit_test, R, R, 0)
+	RULE(bts, bit_test, RW, R, 0)
+	RULE(btr, bit_test, RW, R, 0)
+	RULE(btc, bit_test, RW, R, 0)
+	RULE(popcnt, as_is, RW, R, 0)
+	RULE(tzcnt, as_is, RW, R, 0)
+	RULE(lzcnt, as_is, RW, R, 0)
+	RULE(bsf, as_is, RW, R, 0)
+	RULE(bsr, as_is, RW, R, 0)
+	RULE(andn, as_is, W, R, 0)
+	RULE(blsr, as_is, W, R, 0)
+	RULE(blsmsk, as_is, W, R, 0)
+	RULE(blsi, as_is, W, R, 0)
+	RULE(bextr, as_is, W, R, 0)
+	RULE(bzhi, as_is, W, R, 0)
+	RULE(pext, as_is, W, R, 0)
+	RULE(pdep, as_is, W, R, 0)
+	RULE(mulx, as_is, W, W, 0)
+	RULE(crc32b, as_is, RW, R, 0)
+	RULE(crc32, as_is, RW, R, 0)
+	RULE(bswap, bswap, RW, NONE, 0)
+	RULE(mov, mov, W, R, 0)
+	RULE(lea, lea, W, NONE, 0)
+	RULE(movsxd, movsxd, W, R, 4)
+	RULE(movzxb, as_is, RW, R, 0)
+	RULE(movzxw, as_is, RW, R, 2)
+	RULE(movsxb, as_is, RW, R, 0)
+	RULE(movsxw, as_is, RW, R, 2)
+	RULE(movbe, as_is, W, R, 0)
+	RULE(movnti, as_is, W, R, 0)
+	CONDITIONS(RULE_SET)
+	CONDITIONS(RULE_CMOV)
+	RULE(xchg, xchg, RW, RW, 0)
+	RULE(xadd, as_is, RW, RW, 0)
+	RULE(cmpxchg, as_is, RW, R, 0)
+	RULE(cmpxchg8b, cmpxchg8b, RW, NONE, 0)
+	RULE(push, push, R, NONE, 0)
+	RULE(pop, pop, W, NONE, 0)
+	RULE(leave, leave, NONE, NONE, 0)
+	RULE(sahf, plain, NONE, NONE, 0)
+	RULE(lahf, plain, NONE, NONE, 0)
+	RULE(cmc, plain, NONE, NONE, 0)
+	RULE(clc, plain, NONE, NONE, 0)
+	RULE(stc, plain, NONE, NONE, 0)
+	RULE(nop, nothing, NONE, NONE, 0)
+	RULE(fence, fence, NONE, NONE, 0)
+	CONDITIONS(RULE_J)
+	RULE(jmp, jmp, NONE, NONE, 0)
+	RULE(call, call, NONE, NONE, 0)
+	RULE(jmpn, jump_indirect, R, NONE, 0)
+	RULE(calln, call_indirect, R, NONE, 0)
+	RULE(ret, ret, NONE, NONE, 0)
+	{NULL, NULL, 0, 0, 0},
+};
+// clang-format on
+
+unsigned rule_find(const struct handler *handler)
+{
+	for (unsigned n = 0; rules[n].handler != NULL; n++)
+		if (rules[n].handler == handler)
+			return n;
+	return RULE_NONE;
+}

@@ -1,0 +1,325 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * From a block of decoded instructions to host code: the walk over it, the
+ * ways out of it, and from block to block.
+ */
+#include "vmm/soft/jit/translate.h"
+
+#include "vmm/soft/access.h"
+#include "vmm/soft/handlers.h"
+
+/* Room that a block's code may take, all detours included. */
+#define CODE_MAX (64 * KiB)
+
+/* -- jumps to blocks that are not translated yet -----------------------------
+ */
+
+static uint32_t *link_slot(struct jit *jit, uint64_t key)
+{
+	uint64_t h = (key ^ key >> 12 ^ key >> 56) * 0x9e3779b97f4a7c15ull;
+
+	return &jit->link_hash[h >> (64 - JIT_LINK_BITS)];
+}
+
+static void link_add(struct translation_unit *u, uint64_t key, uint8_t *place)
+{
+	struct jit *jit = u->c->jit;
+	uint32_t *slot = link_slot(jit, key);
+
+	if (jit->link_used == JIT_LINKS) {
+		u->e.full = true;
+		return;
+	}
+	jit->link[jit->link_used] = (struct jit_link){
+	    .key = key,
+	    .place = (uint32_t)(place - jit->code.write),
+	    .next = *slot,
+	};
+	*slot = ++jit->link_used;
+}
+
+/* The jumps that wait for u's block go to it. */
+static void links_resolve(struct translation_unit *u)
+{
+	struct jit *jit = u->c->jit;
+	uint32_t *from = link_slot(jit, u->b->key);
+
+	while (*from != 0) {
+		struct jit_link *link = &jit->link[*from - 1];
+
+		if (link->key == u->b->key) {
+			emit_to(&u->e, jit->code.write + link->place, u->near);
+			*from = link->next;
+		} else {
+			from = &link->next;
+		}
+	}
+}
+
+/* -- ways out ----------------------------------------------------------------
+ */
+
+void detour_add(struct translation_unit *u, enum away kind, uint8_t *from,
+		int64_t rel)
+{
+	if (u->detours == DETOUR_MAX) {
+		u->e.full = true;
+		return;
+	}
+	u->detour[u->detours++] = (struct detour){.from = from,
+						  .k = (uint16_t)u->k,
+						  .kind = (uint8_t)kind,
+						  .rel = rel};
+}
+
+static uint64_t arena_offset(const struct translation_unit *u, const void *p)
+{
+	return (uint64_t)((const uint8_t *)p - u->c->arena);
+}
+
+static void jump_to_piece(struct translation_unit *u, const uint8_t *exec)
+{
+	struct jit *jit = u->c->jit;
+
+	emit_to(&u->e, emit_jmp(&u->e),
+		jit->code.write + (exec - jit->code.exec));
+}
+
+/* Instruction k, and what follows, by tier 0. */
+static void leave_emit(struct translation_unit *u, unsigned k)
+{
+	emit_mov_imm(&u->e, T1, arena_offset(u, u->b));
+	emit_mov_imm(&u->e, T0, arena_offset(u, &u->b->insn[1 + k]));
+	jump_to_piece(u, u->c->jit->leave);
+}
+
+static void interp_emit(struct translation_unit *u, const struct detour *d)
+{
+	struct jit *jit = u->c->jit;
+
+	emit_mov_imm(&u->e, T0, arena_offset(u, &u->b->insn[1 + d->k]));
+	emit_to(&u->e, emit_call(&u->e),
+		jit->code.write + (jit->interp - jit->code.exec));
+	if (d->back != NULL)
+		emit_to(&u->e, emit_jmp(&u->e), d->back);
+}
+
+void lookup_check(struct translation_unit *u, uint8_t **missed)
+{
+	struct emit *e = &u->e;
+	uint8_t *hit;
+
+	emit_pext(e, T1, T0, FRAME(target_bits));
+	emit_load(e, T1,
+		  mem_index(HOST_RSP, T1, 3,
+			    (int32_t)offsetof(struct tlb, target_rip)));
+	emit_lea(e, T1, mem_index(T1, T0, 0, 0));
+	hit = emit_jrcxz(e);
+	*missed = emit_jmp(e);
+	emit_here8(e, hit);
+}
+
+/* By the mask that no kick changes: what was checked is what is taken. */
+void lookup_jump(struct translation_unit *u)
+{
+	emit_pext(&u->e, T1, T0, FRAME(target_mask));
+	emit_jmp_mem(&u->e,
+		     mem_index(HOST_RSP, T1, 3,
+			       (int32_t)offsetof(struct tlb, target_code)));
+}
+
+static void target_emit(struct translation_unit *u, const struct detour *d)
+{
+	uint8_t *missed;
+
+	emit_load(&u->e, T0, FRAME(rip_base));
+	emit_lea(&u->e, T0, mem_at(T0, (int32_t)d->rel));
+	lookup_check(u, &missed);
+	lookup_jump(u);
+	emit_here(&u->e, missed);
+	if (d->kind == AWAY_CALLED)
+		jump_to_piece(u, u->c->jit->leave_rip);
+	else
+		leave_emit(u, d->k);
+}
+
+static void detour_emit(struct translation_unit *u, const struct detour *d)
+{
+	emit_here(&u->e, d->from);
+	switch (d->kind) {
+	case AWAY_INTERP:
+		interp_emit(u, d);
+		break;
+	case AWAY_EXIT:
+		leave_emit(u, d->k);
+		break;
+	default:
+		target_emit(u, d);
+		break;
+	}
+}
+
+/* -- from block to block
+ * --------------------------------------------------------- */
+
+void kick_check(struct translation_unit *u)
+{
+	uint8_t *quiet;
+
+	emit_load(&u->e, T1, FRAME(kick));
+	quiet = emit_jrcxz(&u->e);
+	detour_add(u, AWAY_EXIT, emit_jmp(&u->e), 0);
+	emit_here8(&u->e, quiet);
+}
+
+/*
+ * Inside the page the jump is direct, from the beginning or once the target
+ * is translated; until then, and elsewhere, it is a detour.
+ */
+void chain(struct translation_unit *u, uint8_t *place, int64_t rel,
+	   enum away away)
+{
+	uint64_t key = (u->b->key & ~0xfffull) + (uint64_t)rel;
+	const struct block *to;
+
+	if (rel < 0 || rel >= 4096) {
+		detour_add(u, away, place, rel);
+		return;
+	}
+	if (key == u->b->key) {
+		emit_to(&u->e, place, u->near);
+		return;
+	}
+	to = block_lookup(u->c, key);
+	if (to != NULL && to->code != NULL) {
+		struct jit *jit = u->c->jit;
+		long at = (const uint8_t *)to->code - jit->code.exec;
+
+		emit_to(&u->e, place, jit->code.write + at + JIT_FAR_BYTES);
+		return;
+	}
+	/* The detour for now; the link may overwrite where it leads. */
+	detour_add(u, away == AWAY_CALLED ? AWAY_CALLED : AWAY_EXIT, place,
+		   rel);
+	link_add(u, key, place);
+}
+
+/* -- the walk
+ * ----------------------------------------------------------------------- */
+
+static bool decode_again(struct translation_unit *u)
+{
+	const struct insn *i = u->i;
+	const uint8_t *page = u->c->ram + PAGE_BASE(u->b->key & MASK(55, 0));
+	struct insn again;
+	int len = decode(u->c, page + i->off, i->len, i->off, &again, &u->d);
+
+	if (len != i->len || again.exec != i->exec)
+		return false;
+	u->o = i->op == OP_NONE_ROW ? NULL : &opcode_table[i->op];
+	u->row = u->o != NULL
+		     ? NULL
+		     : simd_find(u->d.map, u->d.pp, u->d.opcode, u->d.modrm,
+				 u->d.is_vex, u->d.vector_len, u->d.rex_w);
+	return true;
+}
+
+static bool by_rule(struct translation_unit *u)
+{
+	unsigned n;
+
+	if (u->o == NULL)
+		return u->row != NULL && u->i->exec != exec_ud &&
+		       translate_vector(u);
+	n = u->c->jit->rule_of[u->i->op];
+	if (n == RULE_NONE || u->i->exec == exec_ud)
+		return false;
+	return rules[n].translate(u, &rules[n]);
+}
+
+static bool ends_here(const struct translation_unit *u)
+{
+	return u->i->exec == exec_ud || (u->o != NULL && u->o->attr & OP_END);
+}
+
+static void instruction(struct translation_unit *u)
+{
+	unsigned first = u->detours;
+
+	if (!by_rule(u)) {
+		uint8_t *place = NULL;
+
+		if (ends_here(u)) {
+			leave_emit(u, u->k);
+			u->ended = true;
+			return;
+		}
+		interp_emit(
+		    u, &(struct detour){.from = place, .k = (uint16_t)u->k});
+	}
+	for (unsigned n = first; n < u->detours; n++)
+		u->detour[n].back = u->e.at;
+}
+
+static bool walk(struct translation_unit *u)
+{
+	for (u->k = 0; u->k < u->b->count && !u->ended; u->k++) {
+		u->i = &u->b->insn[1 + u->k];
+		if (!decode_again(u))
+			return false;
+		instruction(u);
+	}
+	if (!u->ended) {
+		u->i = &u->b->insn[1 + u->k];
+		chain(u, emit_jmp(&u->e), u->i->off, AWAY_TARGET);
+	}
+	for (unsigned n = 0; n < u->detours; n++)
+		detour_emit(u, &u->detour[n]);
+	return !u->e.full;
+}
+
+/* T0 is the RIP it was reached by: REG_RIPBASE is a fixed distance off. */
+static void entries_emit(struct translation_unit *u)
+{
+	uint8_t *begin = u->e.at;
+
+	emit_op_mem(&u->e, (struct op){.map = MAP_1, .opcode = 0x8d, .w = true},
+		    T1, mem_at(T0, -4096));
+	for (unsigned n = 0; n < 4 && !u->e.full; n++)
+		u->e.at[(int)n - 4] =
+		    (uint8_t)((uint32_t) - (int32_t)u->b->insn[0].off >> 8 * n);
+	emit_store(&u->e, FRAME(rip_base), T1);
+	if (u->e.at != begin + JIT_FAR_BYTES)
+		u->e.full = true;
+	u->near = u->e.at;
+}
+
+bool jit_translate(struct cpu *c, struct block *b)
+{
+	struct jit *jit = c->jit;
+	struct translation_unit *u = jit->unit;
+	size_t room = jit->code.size - jit->code.used;
+	uint32_t links = jit->link_used;
+	uint8_t *begin = jit->code.write + jit->code.used;
+
+	u->c = c;
+	u->b = b;
+	u->e = (struct emit){begin, begin + MIN(room, CODE_MAX), false};
+	u->vec_ok = u->ended = false;
+	u->detours = 0;
+	entries_emit(u);
+	if (!walk(u)) {
+		while (jit->link_used > links) {
+			struct jit_link *link = &jit->link[--jit->link_used];
+
+			*link_slot(jit, link->key) = link->next;
+		}
+		jit->full |= u->e.full;
+		return false;
+	}
+	links_resolve(u);
+	b->code = jit->code.exec + jit->code.used;
+	jit->code.used += ALIGN_UP((size_t)(u->e.at - begin), 16);
+	codemem_publish();
+	return true;
+}

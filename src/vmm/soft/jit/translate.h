@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A translation under way: what translate.c, rules.c and memory.c share. */
+#ifndef SOFT_JIT_TRANSLATE_H
+#define SOFT_JIT_TRANSLATE_H
+
+#include "vmm/soft/jit/emit.h"
+#include "vmm/soft/jit/jit.h"
+#include "vmm/soft/simd.h"
+
+/* The free host registers, and RSP's memory. */
+#define T0           HOST_R15
+#define T1           HOST_RCX
+#define FRAME(field) mem_at(HOST_RSP, offsetof(struct tlb, field))
+
+/* Code beside the usual way, after the block's end. */
+enum away {
+	AWAY_INTERP, /* the instruction by tier 0, and back */
+	AWAY_EXIT,   /* on with the instruction in tier 0 */
+	AWAY_TARGET, /* to the target, else on in tier 0 */
+	AWAY_CALLED, /* the same when the branch cannot be run again */
+};
+
+struct detour {
+	uint8_t *from; /* the distance of the jump to it */
+	uint8_t *back;
+	uint16_t k; /* the instruction */
+	uint8_t kind;
+	int64_t rel; /* the target, from REG_RIPBASE */
+};
+#define DETOUR_MAX (4 * BLOCK_MAX)
+
+struct translation_unit {
+	struct cpu *c;
+	struct block *b;
+	struct emit e;
+	uint8_t *near; /* its second entry */
+	/* The instruction under way. */
+	unsigned k;
+	const struct insn *i;
+	struct dec d;
+	const struct opcode *o;     /* of a general one */
+	const struct simd_row *row; /* of a vector one */
+	bool vec_ok;                /* the block has looked at vec_blocked */
+	bool ended;
+	struct detour detour[DETOUR_MAX];
+	unsigned detours;
+};
+
+/* How an instruction uses an operand. */
+enum { USE_NONE, USE_R, USE_W, USE_RW };
+
+/*
+ * A rule translates the instruction under way. Returns false, with nothing
+ * emitted, where tier 0 has to do it.
+ */
+struct rule {
+	const struct handler *handler;
+	bool (*translate)(struct translation_unit *u, const struct rule *rule);
+	uint8_t first, second; /* uses of the operands */
+	uint8_t bytes;         /* of the memory operand; 0: operand size */
+};
+
+/* rules.c */
+extern const struct rule rules[];
+#define RULE_NONE 0xffff
+unsigned rule_find(const struct handler *handler);
+/* vector.c: false for what is not a plain vector instruction. */
+bool translate_vector(struct translation_unit *u);
+
+/* memory.c: a guest register's host register, or HOST_NONE; its memory. */
+unsigned host_of(unsigned guest);
+struct mem slot_of(unsigned guest);
+/* T0 becomes the operand's linear address; false: tier 0 must. */
+bool address_possible(const struct translation_unit *u);
+void address_emit(struct translation_unit *u);
+/* The operand's offset in its segment, to a register (LEA). */
+void offset_emit(struct translation_unit *u, unsigned to);
+/*
+ * The operand at linear address T0 is then at [T0 + T1], or the instruction
+ * is tier 0's (away). align: its size less one where it must be aligned.
+ */
+void probe_emit(struct translation_unit *u, unsigned bytes, bool write,
+		unsigned align, enum away away);
+#define PROBED mem_index(T0, T1, 0, 0)
+
+/* translate.c */
+void detour_add(struct translation_unit *u, enum away kind, uint8_t *from,
+		int64_t rel);
+/* The jump whose distance is at place goes to REG_RIPBASE + rel. */
+void chain(struct translation_unit *u, uint8_t *place, int64_t rel,
+	   enum away away);
+/* To linear address T0; missed(away) when no block is known there. */
+void lookup_check(struct translation_unit *u, uint8_t **missed);
+void lookup_jump(struct translation_unit *u);
+/* Before a jump back: leaves before the instruction when kicked. */
+void kick_check(struct translation_unit *u);
+
+#endif

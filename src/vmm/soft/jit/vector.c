@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * Vector instructions (x86/opcodes_simd.def) as themselves. What has a
+ * function of its own, and x87, which leaves traces of its address behind,
+ * stays with tier 0.
+ */
+#include "vmm/soft/jit/translate.h"
+
+/* Once a block: nothing is in the way of any of them. Then it stays so: who
+   changes it in the middle does not come back (jit_interp). */
+static void vec_check_emit(struct translation_unit *u)
+{
+	uint8_t *clear;
+
+	if (u->vec_ok)
+		return;
+	u->vec_ok = true;
+	emit_load(&u->e, T1, FRAME(vec_blocked));
+	clear = emit_jrcxz(&u->e);
+	detour_add(u, AWAY_INTERP, emit_jmp(&u->e), 0);
+	emit_here8(&u->e, clear);
+}
+
+static struct op vector_op(const struct translation_unit *u)
+{
+	const struct simd_row *row = u->row;
+
+	return (struct op){
+	    .map = row->map,
+	    .prefix = row->pp,
+	    .opcode = row->op,
+	    .w = u->d.rex_w,
+	    .vex = u->d.is_vex,
+	    .vex_l = u->d.vector_len != 0,
+	    .vvvv = row->attr & S_NDS ? u->d.vvvv : 0,
+	};
+}
+
+static void immediates(struct translation_unit *u)
+{
+	if (u->row->attr & S_IMM8X2)
+		emit_imm(&u->e,
+			 u->d.bytes[u->d.len - 2] |
+			     (uint64_t)u->d.bytes[u->d.len - 1] << 8,
+			 2);
+	else if (u->row->attr & (S_IMM8 | S_IS4))
+		emit_byte(&u->e, u->d.imm8);
+}
+
+/* A general register among the operands: its number, or HOST_NONE. */
+static unsigned general(const struct translation_unit *u)
+{
+	bool mem = u->i->flags & INSN_MEM;
+
+	if (u->row->attr & S_GREG)
+		return u->d.reg;
+	if (u->row->attr & S_GRM && !mem)
+		return u->d.rm;
+	return HOST_NONE;
+}
+
+bool translate_vector(struct translation_unit *u)
+{
+	const struct simd_row *row = u->row;
+	bool mem = u->i->flags & INSN_MEM;
+	unsigned guest = general(u), host = HOST_NONE;
+	unsigned reg = row->ext >= 0 ? (unsigned)row->ext : u->d.reg;
+	unsigned rm = u->d.rm;
+
+	if (SOFT_EAGER_LEAVE || row->exec != NULL || row->attr & S_X87 ||
+	    (mem && !address_possible(u)))
+		return false;
+	vec_check_emit(u);
+	if (mem) {
+		address_emit(u);
+		probe_emit(u, u->i->b, row->attr & S_WRITES, u->i->c,
+			   AWAY_INTERP);
+		emit_lea(&u->e, T0, PROBED);
+	}
+	if (guest != HOST_NONE) {
+		host = host_of(guest) == HOST_NONE ? T1 : host_of(guest);
+		if (row->attr & S_GREG)
+			reg = host;
+		else
+			rm = host;
+		if (host == T1)
+			emit_load(&u->e, T1, slot_of(guest));
+	}
+	if (row->attr & S_NOMODRM)
+		emit_op_plain(&u->e, vector_op(u));
+	else if (mem)
+		emit_op_mem(&u->e, vector_op(u), reg, mem_at(T0, 0));
+	else
+		emit_op_reg(&u->e, vector_op(u), reg, rm);
+	immediates(u);
+	if (host == T1 && (row->attr & (S_GREG | S_GOUT)))
+		emit_store(&u->e, slot_of(guest), T1);
+	if (row->attr & S_STRING && row->op & 1) /* an index: PCMPxSTRI */
+		emit_mov(&u->e, host_of(1), T1);
+	return true;
+}
