@@ -42,6 +42,9 @@ class Total:
         self.reasons = []
 
     def add_tap(self, text):
+        """Counts lines of TAP. cmocka gives a skipped test's name for its
+        reason; our tests give theirs in a line "# NAME: REASON"."""
+        reasons = dict(re.findall(r"^# (\w+): (.*)$", text, re.M))
         found = False
         for line in text.splitlines():
             match = TAP.match(line)
@@ -50,7 +53,10 @@ class Total:
             found = True
             if match.group(2):
                 self.skipped += 1
-                self.reasons.append(match.group(3) or "no reason given")
+                reason = match.group(3) or "no reason given"
+                if reason in reasons:
+                    reason += ": " + reasons[reason]
+                self.reasons.append(reason)
             elif match.group(1):
                 self.failed += 1
             else:

@@ -7,6 +7,8 @@ import pytest
 from conftest import BOARD, kernel
 
 POWEROFF, REBOOT = 1, 0
+CLOCK = ("echo clock=$(cat /sys/devices/system/clocksource/clocksource0/"
+         "current_clocksource)")
 
 
 def to_shell(machine, guest, cpus=1, options=(), cmdline=None, name="vm0"):
@@ -22,10 +24,26 @@ def to_shell(machine, guest, cpus=1, options=(), cmdline=None, name="vm0"):
 def test_shell_and_poweroff(machine, guest, cpus):
     vm = to_shell(machine, guest, cpus)
     vm.run("echo cpus=$(nproc)", f"cpus={cpus}")
-    vm.run("echo clock=$(cat /sys/devices/system/clocksource/"
-           "clocksource0/current_clocksource)", "clock=tsc")
+    vm.run(CLOCK, "clock=tsc")
     vm.type("poweroff")
     assert vm.wait() == POWEROFF
+
+
+@pytest.mark.parametrize("cmdline, command, answer", [
+    ("acpi=off", "echo cpus=$(nproc)", "cpus=2"),  # by the MP table
+    ("noapic", "echo xt=$(grep -c XT-PIC /proc/interrupts)", "xt=[1-9]"),
+    ("nolapic", "echo cpus=$(nproc)", "cpus=1"),
+    ("nox2apic", "echo cpus=$(nproc)", "cpus=2"),
+    ("clocksource=hpet", CLOCK, "clock=hpet"),
+    ("clocksource=acpi_pm", CLOCK, "clock=acpi_pm"),
+])
+def test_shell_without(machine, guest, cmdline, command, answer):
+    """Kernels that are told to do without one of the room's devices."""
+    vm = to_shell(machine, guest, cpus=2,
+                  cmdline="console=ttyS0 panic=-1 " + cmdline)
+    vm.run(command, answer)
+    vm.type("reboot -f")
+    assert vm.wait() == REBOOT
 
 
 def test_reboot(machine, guest):

@@ -269,8 +269,10 @@ static void test_other_user(void **state)
 	pid_t child;
 	int status;
 
-	if (getuid() != 0)
-		skip(); /* only root can be somebody else */
+	if (getuid() != 0) {
+		printf("# test_other_user: only root can be somebody else\n");
+		skip();
+	}
 	/* let it come as far as the socket */
 	chmod(rundir(), 0755);
 	snprintf(path, sizeof(path), "%s/vm0", rundir());
