@@ -10,7 +10,7 @@ $(BUILD)/build.ninja:
 	@meson setup $(BUILD) >/dev/null
 
 deps: deps-build deps-run deps-test
-deps-build deps-run deps-test: deps-%:
+deps-build deps-run deps-test deps-bench: deps-%:
 	@tools/deps.sh $*
 
 # Debian's kernel and a busybox initrd, in $(GUEST)/.
@@ -30,7 +30,7 @@ test: deps-run deps-test all
 nightly: deps-run deps-test all
 	@BUILD=$(BUILD) GUEST=$(GUEST) tools/test.py --nightly
 
-bench: all guest
+bench: deps-bench all guest
 	@BUILD=$(BUILD) GUEST=$(GUEST) bench/run.sh
 
 clean:
@@ -41,10 +41,10 @@ help:
 	@echo "make run        boot Debian's kernel to a shell"
 	@echo "make test       all tests that fit into CI"
 	@echo "make nightly    the long ones too"
-	@echo "make bench      speed, side by side"
+	@echo "make bench      speed, side by side with the host and QEMU's TCG"
 	@echo "make deps       install all packages of tools/packages.txt"
 
 # In the order that is written: packages, then the build, then its use.
 .NOTPARALLEL:
-.PHONY: all deps deps-build deps-run deps-test guest run test nightly bench \
-	clean help
+.PHONY: all deps deps-build deps-run deps-test deps-bench guest run test \
+	nightly bench clean help

@@ -1,67 +1,59 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-2-Clause
-# run.sh: speed, as ratios measured side by side in one run. Uses the
-# yardstick's gbench.c (YARDSTICK, else ../shared/bench). Prints
-#   start-up	from exec to the first guest instruction, and memory beyond the
-#		guest's, with an uncompressed ELF
-#   boot	Debian's kernel to the shell
-#   gbench	native against ours, medians of ROUNDS (3) by line; the peer
-#		(QEMU TCG) too where qemu-system-x86_64 is installed
+# run.sh: speed, as ratios measured side by side in one run. Prints
+#	start	from exec to the guest's first output, and memory beyond the
+#		guest's, with an uncompressed ELF file
+#	boot	Debian's kernel to init: its bzImage, and its cloud flavour's
+#		vmlinux, which QEMU boots too
+#	idle	what a guest that sleeps costs
+#	gbench	native, ours and the peer; the summary row is what is quoted
+# The peer is QEMU TCG (package qemu-system-x86); without it, its columns are
+# not there. Variables: ROUNDS (3), SECONDS_A_LINE (0.3), CPU (0, to pin to),
+# BHYVE_OPTIONS (more arguments for ours, as "-o soft.jit=off"), ONLY (names of
+# the above, all by default). bench/programs.sh has real programs.
 set -u
 root=$(cd "$(dirname "$0")/.." && pwd)
 build=$(realpath "${BUILD:-$root/build}") guest=$(realpath "${GUEST:-$root/guest}")
-yard=${YARDSTICK:-$root/../shared/bench} rounds=${ROUNDS:-3}
-work=$(mktemp -d) && trap 'rm -rf "$work"' EXIT
-board="-D -m 512M -H -s 0,hostbridge -s 31,lpc -l com1,stdio"
+bench=$root/bench rounds=${ROUNDS:-3}
+work=$(mktemp -d)
+mkdir -p /dev/shm/anyhyve-bench.$$
+export RUNDIR=/dev/shm/anyhyve-bench.$$ BHYVE=$build/bhyve
+trap 'rm -rf "$work" "$RUNDIR"' EXIT
+only=" ${ONLY:-start boot idle gbench} "
 
-ours() { # INITRD CMDLINE [ARGUMENT...]
-	local initrd=$1 cmdline=$2
-	shift 2
-	# shellcheck disable=SC2086  # options
-	"$build/bhyve" $board -o rundir="$work/run" \
-	    -o boot.kernel="$guest/vmlinuz" -o boot.initrd="$initrd" \
-	    -o boot.cmdline="$cmdline" "$@" "bench-$RANDOM"
-}
+echo "host: $(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1)," \
+    "$(nproc) CPUs, load $(cut -d' ' -f1 /proc/loadavg);" \
+    "ours: $(git -C "$root" describe --always --dirty 2> /dev/null)" \
+    "${BHYVE_OPTIONS:-}; peer:" \
+    "$(qemu-system-x86_64 --version 2> /dev/null | head -n 1 || echo none)"
 
-if [ ! -r "$yard/mkinitrd.sh" ]; then
-	echo "bench: no yardstick at $yard (set YARDSTICK)" >&2
-	exit 1
-fi
-"$yard/mkinitrd.sh" "$work/boot.gz" 0
-"$yard/mkinitrd.sh" "$work/gbench.gz" "${SECONDS_A_LINE:-0.3}"
+case $only in *" start "*)
+	echo "== start"
+	"$bench/start.sh" 15 ;;
+esac
 
-echo "== boot: kernel to the shell, seconds"
-for ((i = 0; i < rounds; i++)); do
-	start=$EPOCHREALTIME
-	ours "$work/boot.gz" "console=ttyS0 quiet panic=-1" < /dev/null \
-	    2> "$work/err" | while IFS= read -r line; do
-		case $line in *GUEST-UP*)
-			echo "$EPOCHREALTIME $start" |
-			    awk '{ printf "%.2f\n", $1 - $2 }' ;;
-		esac
-	done
-	grep -i unpack "$work/err"
-done
+case $only in *" boot "*)
+	echo "== boot"
+	"$bench/mkinitrd.sh" "$work/boot.gz" 0
+	kernels=$guest/vmlinuz
+	if "$root/tools/fetch-kernel.sh" "$guest/cloud" \
+	    linux-image-cloud-amd64 && [ -s "$guest/cloud/vmlinux" ]; then
+		kernels="$kernels $guest/cloud/vmlinuz $guest/cloud/vmlinux"
+	fi
+	# shellcheck disable=SC2086  # a list
+	"$bench/boot.sh" "$rounds" "$work/boot.gz" $kernels ;;
+esac
 
-echo "== gbench"
-if command -v qemu-system-x86_64 > /dev/null; then
-	export -f ours
-	export build board guest work
-	"$yard/compare.sh" -r "$rounds" "$guest/vmlinuz" "$work/gbench.gz" \
-	    bash -c 'ours "$INITRD" "console=ttyS0 quiet panic=-1"'
-else
-	for ((i = 0; i < rounds; i++)); do
-		"$work/gbench.gz.gbench" 0.3 | sed 's/^GB /native /' \
-		    >> "$work/all"
-		ours "$work/gbench.gz" "console=ttyS0 quiet panic=-1" \
-		    < /dev/null 2> /dev/null | tr -d '\r' |
-		    sed -n 's/^GB /ours /p' >> "$work/all"
-	done
-	sort -k1,2 -k3,3n "$work/all" | awk '
-	    $4 == "ns/op" { v[$1, $2, ++n[$1, $2]] = $3; names[$2] = 1 }
-	    END { for (k in names) {
-		a = v["native", k, int((n["native", k] + 1) / 2)]
-		b = v["ours", k, int((n["ours", k] + 1) / 2)]
-		printf "%-9s native %12.2f ours %12.2f ours/native %6.2f\n",
-		    k, a, b, b / a } }' | sort
-fi
+case $only in *" idle "*)
+	echo "== idle"
+	"$bench/mkinitrd.sh" "$work/idle.gz" idle
+	"$bench/idle.sh" "$guest/vmlinuz" "$work/idle.gz" ;;
+esac
+
+case $only in *" gbench "*)
+	echo "== gbench"
+	"$bench/mkinitrd.sh" "$work/gbench.gz" "${SECONDS_A_LINE:-0.3}"
+	# shellcheck disable=SC2016  # compare.sh's variables
+	"$bench/compare.sh" -r "$rounds" "$guest/vmlinuz" "$work/gbench.gz" \
+	    sh -c 'exec "$0" "$KERNEL" "$INITRD"' "$bench/ours.sh" ;;
+esac
