@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-2-Clause
 # extract-vmlinux.sh VMLINUZ OUT: the ELF kernel out of a bzImage that is
-# packed with xz or gzip (boot.rst, "The real-mode kernel header").
+# packed with xz, gzip or lz4 (boot.rst, "The real-mode kernel header").
 set -eu
 
 die() {
@@ -20,7 +20,8 @@ start=$((($(number 497 1) + 1) * 512 + $(number 584 4)))
 case $(number "$start" 2) in
 14333) unpack="xz -dc --single-stream" ;; # fd 37
 35615) unpack="gzip -dc" ;;               # 1f 8b
-*) die "$image: neither xz nor gzip" ;;
+8450) unpack="lz4 -dc" ;; # 02 21, the legacy format
+*) die "$image: neither xz nor gzip nor lz4" ;;
 esac
 command -v "${unpack%% *}" >/dev/null || die "${unpack%% *} is missing"
 trap 'rm -f "$out.new"' EXIT

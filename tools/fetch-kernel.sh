@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-2-Clause
-# fetch-kernel.sh GUESTDIR: Debian's own kernel, out of the package that
-# linux-image-amd64 stands for. The package is downloaded by apt (which checks
+# fetch-kernel.sh GUESTDIR [PACKAGE]: Debian's own kernel, out of the package
+# that linux-image-amd64, or PACKAGE, stands for. The package is downloaded by apt (which checks
 # its signature) and unpacked, never installed; any user may do it. Leaves
 #	GUESTDIR/vmlinuz	the bzImage
 #	GUESTDIR/vmlinux	the ELF file in it, where that is easy
@@ -20,8 +20,8 @@ die() {
 	exit 1
 }
 
-[ $# -eq 1 ] || die "usage: fetch-kernel.sh GUESTDIR"
-guest=$1
+[ $# -eq 1 ] || [ $# -eq 2 ] || die "usage: fetch-kernel.sh GUESTDIR [PACKAGE]"
+guest=$1 wanted=${2:-linux-image-amd64}
 [ ! -s "$guest/vmlinuz" ] || exit 0
 for tool in apt-get dpkg-deb depmod; do
 	command -v $tool >/dev/null ||
@@ -41,10 +41,10 @@ own="-o Dir::State::Lists=$work/lists -o Dir::Cache=$work
      -o APT::Sandbox::User=root"
 apt=
 
-# The package that linux-image-amd64 depends on, of the newest version.
+# The package that the wanted one depends on, of the newest version.
 package() {
 	# shellcheck disable=SC2086  # options
-	apt-cache $apt --no-all-versions show linux-image-amd64 2>/dev/null |
+	apt-cache $apt --no-all-versions show "$wanted" 2>/dev/null |
 	    sed -n 's/^Depends: *\(linux-image-[^ ,]*\).*/\1/p'
 }
 
@@ -56,13 +56,13 @@ download() {
 	    download "$name" 2>"$work/errors" >&2)
 }
 
-echo "fetch-kernel: downloading Debian's kernel (about 70 MB)" >&2
+echo "fetch-kernel: downloading Debian's kernel (up to 70 MB)" >&2
 # The system's lists may be absent, or older than the archive.
 if ! download; then
 	apt=$own
 	# shellcheck disable=SC2086
 	apt-get -qq $apt update >"$work/errors" 2>&1 || true
-	download || die "no linux-image-amd64 from apt:" \
+	download || die "no $wanted from apt:" \
 	    "$(tail -n 1 "$work/errors" 2>/dev/null)"
 fi
 

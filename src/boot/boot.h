@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Puts a Linux kernel, its initrd and its command line into a VM's memory
- * and sets the boot CPU's registers, as Linux's 64-bit boot protocol wants
- * it (Documentation/arch/x86/boot.rst). Used by bhyveload and by bhyve's
- * boot.kernel. The VM's memory must be set up and nothing may run it.
+ * Puts a kernel, its initrd or modules and its command line into a VM's
+ * memory and sets the boot CPU's registers as the kernel expects them. Used
+ * by bhyveload and by bhyve's boot.kernel. The VM's memory must be set up and
+ * nothing may run it.
  *
- * A kernel is a bzImage, whose payload is unpacked here and entered directly
- * (or, where its compression is not one of ours, entered as it is and
- * unpacked by the guest), or an ELF64 vmlinux.
+ * A kernel is the first of these that its file looks like:
+ * - a bzImage of Linux, whose payload is unpacked here and entered directly
+ *   (or, where its compression is not one of ours, entered as it is and
+ *   unpacked by the guest);
+ * - a multiboot 1 kernel, as ELF32, ELF64, or with addresses in its header;
+ * - an ELF file with a Xen note that gives its PVH entry point;
+ * - any other ELF64 file, taken for Linux's vmlinux.
  */
 #ifndef BOOT_BOOT_H
 #define BOOT_BOOT_H
@@ -29,10 +33,19 @@ struct boot_progress {
 
 typedef void boot_progress_fn(void *arg, const struct boot_progress *progress);
 
+#define BOOT_MODULES_MAX 64 /* the initrd among them */
+
 struct boot_request {
 	const char *kernel;  /* path */
 	const char *initrd;  /* path; NULL or "" for none */
 	const char *cmdline; /* NULL is "" */
+	/*
+	 * What multiboot and PVH kernels get in addition: a path each,
+	 * followed by a space and anything that the kernel is to be told about
+	 * it, or nothing. The initrd is the first module.
+	 */
+	const char *const *module;
+	unsigned int modules;
 	/*
 	 * The VM was created for this boot: its memory is known to be zero
 	 * and is not cleared again, which would touch every page of it.
@@ -44,7 +57,7 @@ struct boot_request {
 
 /* What was done, for a message or a test. */
 struct boot_result {
-	char format[64]; /* "bzImage (xz)", "ELF" */
+	char format[64]; /* "bzImage (xz)", "multiboot (ELF64)", "ELF" */
 	uint64_t entry;
 	uint64_t kernel_gpa; /* first byte of the loaded kernel */
 	uint64_t kernel_end; /* end of what it needs before it manages memory */
@@ -53,7 +66,7 @@ struct boot_result {
 	uint64_t unpack_ns;   /* 0 when nothing was unpacked here */
 	uint64_t unpacked;    /* bytes */
 	uint64_t kaslr_slide; /* virtual; 0 when KASLR is off */
-	const char *kaslr;    /* "on", or why it is off */
+	const char *kaslr;    /* "on", or why it is off; NULL: not Linux's */
 };
 
 /*

@@ -1,8 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The state in which Linux's 64-bit entry point wants the boot CPU: long
- * mode, an identity map of the first 4 GiB, flat segments, interrupts off,
- * RSI pointing to boot_params (boot.rst, "64-bit boot protocol").
+ * The states in which kernels want the boot CPU, interrupts off.
+ *
+ * 64: Linux's 64-bit entry point (boot.rst, "64-bit boot protocol"): long
+ * mode, an identity map of the first 4 GiB, flat segments, RSI pointing to
+ * boot_params.
+ *
+ * 32: multiboot 1 (0.6.96, section 3.2) and PVH (Xen's docs/misc/pvh.pandoc):
+ * protected mode without paging, flat 32-bit segments.
  */
 #ifndef BOOT_CPU_H
 #define BOOT_CPU_H
@@ -10,9 +15,12 @@
 #include "base/err.h"
 #include "boot/guest.h"
 
-/* Writes GDT, task state segment and page tables. 0 or -EFAULT. */
-int boot_cpu_tables(const struct guest_memory *memory);
+/* Write GDT, task state segment and, for 64, page tables. 0 or -EFAULT. */
+int boot_cpu_tables64(const struct guest_memory *memory);
+int boot_cpu_tables32(const struct guest_memory *memory);
 
-int boot_cpu_registers(struct vcpu *bsp, uint64_t entry, struct err *err);
+int boot_cpu_registers64(struct vcpu *bsp, uint64_t entry, struct err *err);
+int boot_cpu_registers32(struct vcpu *bsp, uint32_t entry, uint32_t eax,
+			 uint32_t ebx, struct err *err);
 
 #endif

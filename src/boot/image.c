@@ -39,25 +39,92 @@ void image_free(struct image *image)
 	image->tail = NULL;
 }
 
+/* -- headers, as ELF64 whatever they are ----------------------------------- */
+
+static bool is_elf32(const struct image *image)
+{
+	return image->any_kernel && image->head[EI_CLASS] == ELFCLASS32;
+}
+
+static size_t phdr_size(const struct image *image)
+{
+	return is_elf32(image) ? sizeof(Elf32_Phdr) : sizeof(Elf64_Phdr);
+}
+
+/* The head has as many bytes as the larger of the two headers. */
+static Elf64_Ehdr get_ehdr(const struct image *image)
+{
+	Elf64_Ehdr ehdr;
+	Elf32_Ehdr small;
+
+	memcpy(&ehdr, image->head, sizeof(ehdr));
+	if (!is_elf32(image))
+		return ehdr;
+	memcpy(&small, image->head, sizeof(small));
+	ehdr.e_entry = small.e_entry;
+	ehdr.e_phoff = small.e_phoff;
+	ehdr.e_shoff = small.e_shoff;
+	ehdr.e_phentsize = small.e_phentsize;
+	ehdr.e_phnum = small.e_phnum;
+	ehdr.e_shentsize = small.e_shentsize;
+	ehdr.e_shnum = small.e_shnum;
+	return ehdr;
+}
+
+static Elf64_Phdr get_phdr(const struct image *image, uint64_t offset)
+{
+	Elf64_Phdr phdr;
+	Elf32_Phdr small;
+
+	if (!is_elf32(image)) {
+		memcpy(&phdr, image->head + offset, sizeof(phdr));
+		return phdr;
+	}
+	memcpy(&small, image->head + offset, sizeof(small));
+	return (Elf64_Phdr){
+	    .p_type = small.p_type,
+	    .p_offset = small.p_offset,
+	    .p_vaddr = small.p_vaddr,
+	    .p_paddr = small.p_paddr,
+	    .p_filesz = small.p_filesz,
+	    .p_memsz = small.p_memsz,
+	};
+}
+
 /* -- program headers ----------------------------------------------------- */
+
+static int check_machine(const struct image *image, const Elf64_Ehdr *ehdr,
+			 struct err *err)
+{
+	bool is_64 = ehdr->e_ident[EI_CLASS] == ELFCLASS64 &&
+		     ehdr->e_machine == EM_X86_64;
+	bool is_32 = is_elf32(image) && (ehdr->e_machine == EM_386 ||
+					 ehdr->e_machine == EM_X86_64);
+
+	if (ehdr->e_ident[EI_DATA] == ELFDATA2LSB && (is_64 || is_32))
+		return 0;
+	if (image->any_kernel)
+		return bad(image, err, "not a kernel for x86");
+	return bad(image, err, "not a kernel for x86-64 (ELF64)");
+}
 
 static int check_ehdr(const struct image *image, const Elf64_Ehdr *ehdr,
 		      struct err *err)
 {
+	int error;
+
 	if (!image_is_elf(ehdr->e_ident, SELFMAG))
 		return bad(image, err, "what is packed in it is no ELF file");
-	if (ehdr->e_ident[EI_CLASS] != ELFCLASS64 ||
-	    ehdr->e_ident[EI_DATA] != ELFDATA2LSB ||
-	    ehdr->e_machine != EM_X86_64)
-		return bad(image, err, "not a kernel for x86-64 (ELF64)");
+	error = check_machine(image, ehdr, err);
+	if (error != 0)
+		return error;
 	if (ehdr->e_type != ET_EXEC && ehdr->e_type != ET_DYN)
 		return bad(image, err,
 			   "not a kernel: an ELF file that is not executable");
-	if (ehdr->e_phentsize != sizeof(Elf64_Phdr) || ehdr->e_phnum == 0)
+	if (ehdr->e_phentsize != phdr_size(image) || ehdr->e_phnum == 0)
 		return bad(image, err, "ELF file without program headers");
 	if (!range_inside(ehdr->e_phoff,
-			  (uint64_t)ehdr->e_phnum * sizeof(Elf64_Phdr),
-			  HEAD_MAX))
+			  (uint64_t)ehdr->e_phnum * phdr_size(image), HEAD_MAX))
 		return bad(image, err,
 			   "ELF program headers are not at the file's start");
 	return 0;
@@ -125,7 +192,7 @@ static void measure(struct image *image, const Elf64_Ehdr *ehdr)
 
 	image->start = UINT64_MAX;
 	image->elf_size =
-	    ehdr->e_phoff + (uint64_t)ehdr->e_phnum * sizeof(Elf64_Phdr);
+	    ehdr->e_phoff + (uint64_t)ehdr->e_phnum * phdr_size(image);
 	for (unsigned int i = 0; i < image->segments; i++) {
 		const struct image_segment *segment = &image->segment[i];
 
@@ -140,8 +207,11 @@ static void measure(struct image *image, const Elf64_Ehdr *ehdr)
 }
 
 /* A program for an operating system: it would run, and do nothing good. */
-static bool is_program(const Elf64_Ehdr *ehdr, const Elf64_Phdr *phdr)
+static bool is_program(const struct image *image, const Elf64_Ehdr *ehdr,
+		       const Elf64_Phdr *phdr)
 {
+	if (image->any_kernel)
+		return false;
 	return ehdr->e_ident[EI_OSABI] == ELFOSABI_GNU ||
 	       phdr->p_type == PT_INTERP || phdr->p_type == PT_TLS;
 }
@@ -168,22 +238,18 @@ static int find_entry(struct image *image, uint64_t e_entry, struct err *err)
 static int read_headers(struct image *image, const Elf64_Ehdr *ehdr,
 			struct err *err)
 {
-	Elf64_Phdr phdr;
 	int error = 0;
 
 	for (unsigned int i = 0; error == 0 && i < ehdr->e_phnum; i++) {
-		memcpy(&phdr, image->head + ehdr->e_phoff + i * sizeof(phdr),
-		       sizeof(phdr));
-		if (is_program(ehdr, &phdr))
+		Elf64_Phdr phdr =
+		    get_phdr(image, ehdr->e_phoff + i * phdr_size(image));
+
+		if (is_program(image, ehdr, &phdr))
 			return bad(image, err,
-				   "not a kernel but a program (ELF)");
+				   "not a kernel but a program for an "
+				   "operating system (ELF)");
 		if (phdr.p_type == PT_LOAD)
 			error = add_segment(image, &phdr, err);
-		/* Libraries and threads are an operating system's matter. */
-		else if (phdr.p_type == PT_INTERP || phdr.p_type == PT_TLS)
-			error = bad(image, err,
-				    "a program for an operating system, not a "
-				    "kernel");
 	}
 	if (error == 0 && image->segments == 0)
 		error = bad(image, err, "ELF file without a segment to load");
@@ -251,7 +317,7 @@ static int consume(struct image *image, const uint8_t *data, size_t size,
 
 	for (unsigned int i = 0; error == 0 && i < image->segments; i++)
 		error = write_part(image, &image->segment[i], data, size, err);
-	if (error == 0 && end > image->elf_size) {
+	if (error == 0 && end > image->elf_size && !image->any_kernel) {
 		uint64_t from = MAX(image->position, image->elf_size);
 
 		error = keep_tail(image, data + (from - image->position),
@@ -275,11 +341,11 @@ static int feed_head(struct image *image, const uint8_t **data, size_t *size,
 	*size -= part;
 	if (image->head_size < sizeof(ehdr))
 		return 0;
-	memcpy(&ehdr, image->head, sizeof(ehdr));
+	ehdr = get_ehdr(image);
 	error = check_ehdr(image, &ehdr, err);
 	if (error != 0 ||
 	    image->head_size <
-		ehdr.e_phoff + (uint64_t)ehdr.e_phnum * sizeof(Elf64_Phdr))
+		ehdr.e_phoff + (uint64_t)ehdr.e_phnum * phdr_size(image))
 		return error;
 	error = read_headers(image, &ehdr, err);
 	if (error != 0)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A kernel's ELF64 image, taken as a stream: bytes arrive in file order and
- * go to where their segment belongs. After the ELF file Linux appends its
+ * A kernel's ELF image, taken as a stream: bytes arrive in file order and go
+ * to where their segment belongs. After the ELF file Linux appends its
  * relocations (kaslr.h), which are kept until the end.
  */
 #ifndef BOOT_IMAGE_H
@@ -23,6 +23,12 @@ struct image_segment {
 struct image {
 	const struct guest_memory *memory;
 	const char *path;
+
+	/*
+	 * Something else than its ELF headers has shown that this is a
+	 * kernel: it may be ELF32, and have segments and a tail as it likes.
+	 */
+	bool any_kernel;
 
 	/*
 	 * Called once the program headers are known and before anything is

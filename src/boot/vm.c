@@ -2,9 +2,8 @@
 #include "boot/vm.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
-
-#include "boot/boot.h"
 
 #define DEFAULT_MEMORY "256M"
 
@@ -39,6 +38,50 @@ static int set_library_options(struct boot_vm *vm, const char *backing,
 	return 0;
 }
 
+/* Names other than numbers would be modules that nobody loads. */
+static int check_module(void *arg, const char *name, const char *value,
+			struct config_node *child)
+{
+	unsigned int number = 0;
+	const char *at = name;
+
+	for (; *at >= '0' && *at <= '9' && number < BOOT_MODULES_MAX; at++)
+		number = number * 10 + (unsigned int)(*at - '0');
+	if (child == NULL && *at == '\0' && number < BOOT_MODULES_MAX &&
+	    (name[0] != '0' || name[1] == '\0'))
+		return 0;
+	return err_set(arg, EINVAL,
+		       "variable boot.module.%.40s: want boot.module.N=file, "
+		       "with N from 0 to %d",
+		       name, BOOT_MODULES_MAX - 1);
+}
+
+/* In the order of their numbers, which may have gaps. */
+static int find_modules(struct boot_vm *vm, struct err *err)
+{
+	struct config_node *node =
+	    config_find(config_root(vm->config), "boot.module");
+	int error;
+
+	vm->modules = 0;
+	if (config_get(vm->config, "boot.module") != NULL)
+		return err_set(err, EINVAL,
+			       "variable boot.module: want boot.module.N=file");
+	if (node == NULL)
+		return 0;
+	error = config_walk(node, check_module, err);
+	for (unsigned int i = 0; error == 0 && i < BOOT_MODULES_MAX; i++) {
+		char name[12];
+		const char *text;
+
+		snprintf(name, sizeof(name), "%u", i);
+		text = config_get_in(node, name);
+		if (text != NULL)
+			vm->module[vm->modules++] = text;
+	}
+	return error;
+}
+
 int boot_vm_read(struct boot_vm *vm, const char *backing, struct err *err)
 {
 	const char *size = config_get(vm->config, "memory.size");
@@ -56,6 +99,8 @@ int boot_vm_read(struct boot_vm *vm, const char *backing, struct err *err)
 	if (error == 0)
 		error = config_get_bool(vm->config, "memory.guest_in_core",
 					false, &incore, err);
+	if (error == 0)
+		error = find_modules(vm, err);
 	if (error != 0)
 		return error;
 	vm->memory_flags =
@@ -112,6 +157,8 @@ int boot_vm_load(struct boot_vm *vm, struct vcpu *bsp, struct err *err)
 	    .kernel = config_get(vm->config, "boot.kernel"),
 	    .initrd = config_get(vm->config, "boot.initrd"),
 	    .cmdline = config_get(vm->config, "boot.cmdline"),
+	    .module = vm->module,
+	    .modules = vm->modules,
 	    .memory_is_zero = true, /* new, or new after REINIT */
 	    .progress = boot_progress_print,
 	    .progress_arg = &line,

@@ -11,12 +11,15 @@
 
 #include "base/config.h"
 #include "base/err.h"
+#include "boot/boot.h"
 
 struct boot_vm {
 	struct config *config;
 	const char *name;
 	size_t memory_size;
-	int memory_flags;  /* VM_MEM_F_* */
+	int memory_flags; /* VM_MEM_F_* */
+	const char *module[BOOT_MODULES_MAX];
+	unsigned int modules;
 	struct vmctx *ctx; /* NULL: not open */
 	bool created;      /* by this process: nobody misses it */
 };

@@ -10,9 +10,10 @@
  *	03000-03fff	its stack until the kernel has one
  *	04000-09fff	identity map of the first 4 GiB: PML4, PDPT, 4 PDs
  *	0a000-0ffff	free
- *	10000-10fff	boot_params, Linux's "zero page"
+ *	10000-10fff	boot_params, Linux's "zero page"; or what a multiboot or
+ *			PVH kernel is told
  *	11000-11fff	setup_data: the random seed
- *	20000-2ffff	the kernel's command line
+ *	20000-2ffff	the kernel's command line, and texts about modules
  *	30000-9ffff	free (Linux puts its trampoline for other CPUs there)
  *	a0000-effff	nothing: where a PC has its display and option ROMs
  *	f0000-f0fff	MP table

@@ -197,6 +197,12 @@ int boot_load(struct vmctx *ctx, struct vcpu *bsp,
 	      struct err *err)
 {
 	the->loads++;
+	for (unsigned int i = 0; i < request->modules; i++) {
+		size_t used = strlen(the->modules);
+
+		snprintf(the->modules + used, sizeof(the->modules) - used,
+			 "%s|", request->module[i]);
+	}
 	return report(err, request->kernel);
 }
 

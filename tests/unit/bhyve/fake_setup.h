@@ -25,6 +25,7 @@ struct fake_setup {
 	uint16_t sockets, cores, threads;
 	uint8_t uuid[16];
 	bool no_pause_exit;
+	char modules[128]; /* boot_load's, each with a '|' behind it */
 };
 
 /* Zeroed, and used by all calls from now on. */

@@ -183,6 +183,53 @@ static void test_bad_values(void **state)
 	assert_refused("acpi_tables=x", STATUS_ERROR, "acpi_tables");
 }
 
+/* In the order of their numbers, not of the options. */
+static void test_modules(void **state)
+{
+	static const char *const settings[] = {
+	    "boot.kernel=k",      "boot.module.10=ten",  "boot.module.2=two w",
+	    "boot.module.0=zero", "boot.module.63=last", NULL};
+	struct config *config = config_of(settings);
+	struct machine *m = NULL;
+	struct fake_setup s;
+	struct err err;
+	int status;
+
+	(void)state;
+	fake_setup_use(&s);
+	assert_int_equal(machine_create(config, NULL, &m, &status, &err), 0);
+	assert_string_equal(s.modules, "zero|two w|ten|last|");
+	machine_destroy(m, false);
+	config_destroy(config);
+}
+
+static void test_bad_modules(void **state)
+{
+	static const char *const bad[] = {
+	    "boot.module=x",    "boot.module.64=x",        "boot.module.x=x",
+	    "boot.module.01=x", "boot.module.1x=x",        "boot.module.1.a=x",
+	    "boot.module.-1=x", "boot.module.6400000000=x"};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		const char *const settings[] = {"boot.kernel=k", bad[i], NULL};
+		struct config *config = config_of(settings);
+		struct machine *m = NULL;
+		struct fake_setup s;
+		struct err err;
+		int status;
+
+		fake_setup_use(&s);
+		assert_int_equal(
+		    machine_create(config, NULL, &m, &status, &err), -EINVAL);
+		assert_int_equal(status, STATUS_MALFORMED);
+		assert_non_null(strstr(err.text, "boot.module"));
+		assert_int_equal(s.creates, 0);
+		assert_nothing_open(&s);
+		config_destroy(config);
+	}
+}
+
 static void test_no_such_vm(void **state)
 {
 	struct config *config = config_of(loaded);
@@ -239,6 +286,8 @@ int main(void)
 	    cmocka_unit_test(test_no_tables),
 	    cmocka_unit_test(test_failures),
 	    cmocka_unit_test(test_bad_values),
+	    cmocka_unit_test(test_modules),
+	    cmocka_unit_test(test_bad_modules),
 	    cmocka_unit_test(test_no_such_vm),
 	    cmocka_unit_test(test_uuid),
 	};

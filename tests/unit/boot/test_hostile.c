@@ -76,10 +76,10 @@ static void test_not_a_kernel(void **state)
 
 	refuse(f, &blob, EINVAL, "empty");
 	blob_append(&blob, "x", 1);
-	refuse(f, &blob, EINVAL, "not a Linux kernel");
+	refuse(f, &blob, EINVAL, "not a kernel");
 	for (unsigned int i = 0; i < 200; i++)
 		blob_append(&blob, "this is no kernel\n", 18);
-	refuse(f, &blob, EINVAL, "not a Linux kernel");
+	refuse(f, &blob, EINVAL, "not a kernel");
 	blob_free(&blob);
 
 	assert_int_equal(

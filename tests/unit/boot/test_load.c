@@ -332,6 +332,26 @@ static void test_initrd_that_does_not_fit(void **state)
 	assert_int_equal(rmdir(f->initrd), 0);
 }
 
+/* Linux has an initrd, and nothing to find other modules by. */
+static void test_modules(void **state)
+{
+	static const char *const module = "/nonexistent";
+	struct fixture *f = *state;
+	struct boot_request request = {
+	    .kernel = f->kernel,
+	    .module = &module,
+	    .modules = 1,
+	};
+
+	use_kernel(f, kernel_bzimage());
+	assert_int_equal(
+	    boot_load(&f->vm, &f->bsp, &request, &f->result, &f->err), -EINVAL);
+	assert_non_null(strstr(f->err.text, "boot.module"));
+	use_kernel(f, kernel_elf());
+	assert_int_equal(
+	    boot_load(&f->vm, &f->bsp, &request, &f->result, &f->err), -EINVAL);
+}
+
 /* With no header, an ELF kernel's room is known only while it is loaded. */
 static void test_initrd_and_elf(void **state)
 {
@@ -396,8 +416,8 @@ int main(void)
 	    TEST(test_parameters),      TEST(test_registers),
 	    TEST(test_cmdline_length),  TEST(test_initrd),
 	    TEST(test_initrd_above_4g), TEST(test_initrd_that_does_not_fit),
-	    TEST(test_initrd_and_elf),  TEST(test_small_memory),
-	    TEST(test_fresh_memory),
+	    TEST(test_modules),         TEST(test_initrd_and_elf),
+	    TEST(test_small_memory),    TEST(test_fresh_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
