@@ -84,8 +84,8 @@ static void read_gate(struct cpu *c, const struct event *e, struct gate *g)
 			   .offset = (low & 0xffff) | (low >> 32 & 0xffff0000) |
 				     high << 32};
 	if (g->type != DESC_INT_GATE && g->type != DESC_TRAP_GATE &&
-	    (lma ||
-	     (g->type != DESC_INT_GATE16 && g->type != DESC_TRAP_GATE16)))
+	    (lma || (g->type != DESC_INT_GATE16 &&
+		     g->type != DESC_TRAP_GATE16 && g->type != DESC_TASK_GATE)))
 		raise_gate(c, e, X86_GP);
 	if (e->is_soft && (attr >> 5 & 3) < c->cpl)
 		raise_gate(c, e, X86_GP);
@@ -186,6 +186,20 @@ static void push_v86_segments(struct cpu *c, struct stack *s, unsigned lsize)
 	}
 }
 
+static void deliver_to_task(struct cpu *c, const struct event *e,
+			    uint16_t selector)
+{
+	struct task_switch t = {.cause = TASK_EVENT,
+				.selector = selector,
+				.external = !e->is_soft,
+				.has_error = e->has_error,
+				.error = e->error,
+				.rip = e->rip,
+				.flags = pushed_flags(c, e)};
+
+	task_switch(c, NULL, &t);
+}
+
 static void deliver_protected(struct cpu *c, const struct event *e)
 {
 	struct gate g;
@@ -195,6 +209,10 @@ static void deliver_protected(struct cpu *c, const struct event *e)
 	bool v86 = (c->flags & RFLAGS_VM) != 0;
 
 	read_gate(c, e, &g);
+	if (g.type == DESC_TASK_GATE) {
+		deliver_to_task(c, e, g.selector);
+		return;
+	}
 	cpl = gate_target(c, e, &g, &cs);
 	lsize = g.type == DESC_INT_GATE || g.type == DESC_TRAP_GATE ? 2 : 1;
 	if (cpl < c->cpl) {

@@ -206,6 +206,31 @@ static const struct insn *far_real(struct cpu *c, const struct insn *i,
 	return NULL;
 }
 
+/* JMP or CALL of a TSS or a task gate; false: it is neither. */
+static bool to_task(struct cpu *c, const struct insn *i, uint64_t desc,
+		    uint16_t selector, bool is_call)
+{
+	unsigned type = (unsigned)(desc >> 40) & 15;
+	unsigned dpl = (unsigned)(desc >> 45) & 3;
+	struct task_switch t = {.cause = is_call ? TASK_CALL : TASK_JMP,
+				.selector = selector,
+				.rip = next_rip(c, i),
+				.flags = rflags_get(c)};
+
+	if (is_long_mode(c) ||
+	    (type != DESC_TASK_GATE && type != DESC_TSS && type != DESC_TSS16))
+		return false;
+	if (dpl < c->cpl || dpl < (selector & 3u))
+		bad(c, i, X86_GP, selector);
+	if (type == DESC_TASK_GATE) {
+		if (!(desc >> 47 & 1))
+			bad(c, i, X86_NP, selector);
+		t.selector = (uint16_t)(desc >> 16);
+	}
+	task_switch(c, i, &t);
+	return true;
+}
+
 /* A call gate: selector and offset come from it. */
 static const struct insn *through_gate(struct cpu *c, const struct insn *i,
 				       uint64_t gate, uint16_t gate_selector,
@@ -297,6 +322,8 @@ static const struct insn *far_transfer(struct cpu *c, const struct insn *i,
 		raise_gp(c, i, 0);
 	if (!descriptor_read(c, i, selector, &desc))
 		bad(c, i, X86_GP, selector);
+	if (!(desc >> 44 & 1) && to_task(c, i, desc, selector, is_call))
+		return NULL;
 	if (!(desc >> 44 & 1))
 		return through_gate(c, i, desc, selector, is_call);
 	code_descriptor(c, i, selector, 0, &cs);
@@ -534,6 +561,19 @@ static const struct insn *iret_to_v86(struct cpu *c, const struct insn *i,
 	return NULL;
 }
 
+/* NT: the TSS has a link to the task that called; not in long mode. */
+static const struct insn *return_to_task(struct cpu *c, const struct insn *i)
+{
+	struct task_switch t = {
+	    .cause = TASK_IRET, .rip = next_rip(c, i), .flags = rflags_get(c)};
+
+	if (is_long_mode(c))
+		raise_gp(c, i, 0);
+	t.selector = (uint16_t)system_load(c, i, (uint32_t)c->tr.base, 2);
+	task_switch(c, i, &t);
+	return NULL;
+}
+
 EXEC(iret)
 {
 	unsigned lsize = i->lsize;
@@ -545,8 +585,8 @@ EXEC(iret)
 	c->nmi_masked = 0;
 	if (real_or_v86(c))
 		return iret_real(c, i);
-	if (c->flags & RFLAGS_NT) /* a nested task, or not allowed at all */
-		raise_gp(c, i, 0);
+	if (c->flags & RFLAGS_NT)
+		return return_to_task(c, i);
 	for (unsigned n = 0; n < 3; n++)
 		frame[n] = peek(c, i, lsize, (int64_t)n * size);
 	if ((frame[2] & RFLAGS_VM) && lsize == 2 && !is_long_mode(c) &&
@@ -582,70 +622,3 @@ EXEC(iret)
 }
 
 const struct handler h_iret = {.one = iret};
-
-/* -- INT
- * ----------------------------------------------------------------------------------------
- */
-
-static _Noreturn void soft_interrupt(struct cpu *c, const struct insn *i,
-				     uint8_t vector)
-{
-	c->exception.len = i->len;
-	c->exception.is_soft = true;
-	soft_raise(c, i, vector, 0, 0);
-}
-
-EXEC(int3)
-{
-	if (c->cap_bpt) {
-		c->exit->exitcode = VM_EXITCODE_BPT;
-		c->exit->u.bpt.inst_length = i->len;
-		soft_leave(c, i, PENDING_NONE);
-	}
-	soft_interrupt(c, i, X86_BP);
-}
-
-EXEC(int_)
-{
-	if ((c->flags & RFLAGS_VM) && (c->flags & RFLAGS_IOPL) != RFLAGS_IOPL)
-		raise_gp(c, i, 0);
-	soft_interrupt(c, i, (uint8_t)i->imm);
-}
-
-EXEC(into)
-{
-	if (c->arith_flags & OF_BIT)
-		soft_interrupt(c, i, X86_OF);
-	return end_block(c, i);
-}
-
-/* INT1: a trap, but no DPL check. */
-EXEC(int1)
-{
-	c->exception.len = i->len;
-	soft_raise(c, i, X86_DB, 0, 0);
-}
-
-EXEC(bound)
-{
-	unsigned size = 1u << i->lsize;
-	uint64_t va = operand_va(c, i, 2 * size, ACCESS_READ);
-	int64_t low, high, index;
-
-	if (i->lsize == 1) {
-		low = (int16_t)load16(c, i, va);
-		high = (int16_t)load16(c, i, va + 2);
-		index = (int16_t)GET16(i->a);
-	} else {
-		low = (int32_t)load32(c, i, va);
-		high = (int32_t)load32(c, i, va + 4);
-		index = (int32_t)GET32(i->a);
-	}
-	if (index < low || index > high)
-		soft_raise(c, i, X86_BR, 0, 0);
-	return next(c, i);
-}
-
-const struct handler h_int3 = {.one = int3}, h_int = {.one = int_},
-		     h_into = {.one = into}, h_int1 = {.one = int1},
-		     h_bound = {.one = bound};

@@ -57,6 +57,25 @@ void stack_commit(struct cpu *c, const struct stack *s);
 void stack_from_tss(struct cpu *c, const struct insn *i, unsigned cpl,
 		    struct stack *s);
 
+/* -- task.c -------------------------------------------------------------- */
+
+enum task_cause { TASK_JMP, TASK_CALL, TASK_EVENT, TASK_IRET };
+
+struct task_switch {
+	enum task_cause cause;
+	uint16_t selector; /* of the new task's TSS */
+	bool external;     /* the EXT bit of error codes */
+	bool has_error;    /* an exception's, for the new stack */
+	uint32_t error;
+	uint64_t rip, flags; /* to save in the old task's TSS */
+};
+
+/* Privilege has been checked by what led here. */
+void task_switch(struct cpu *c, const struct insn *i,
+		 const struct task_switch *t);
+
+/* -- stacks, returns ------------------------------------------------------ */
+
 /* SS of a return to CPL cpl, from the stack. */
 void return_stack_segment(struct cpu *c, const struct insn *i,
 			  uint16_t selector, unsigned cpl,
