@@ -36,6 +36,8 @@ struct cpu_model {
 	bool has[X86_FEATURE_COUNT];
 	bool is_amd;
 	bool is_named; /* the user chose a level, not the host */
+	bool is_common;
+	bool is_held; /* the guest has seen it */
 	unsigned maxphyaddr;
 	uint64_t xcr0;
 	uint64_t tsc_hz;
@@ -185,7 +187,8 @@ static int reduce_to_model(struct cpu_model *m, const char *name,
 {
 	bool wanted[X86_FEATURE_COUNT] = {false};
 
-	if (name == NULL || strcmp(name, "host") == 0)
+	if (name == NULL || strcmp(name, "host") == 0 ||
+	    strcmp(name, "common") == 0)
 		return 0;
 	for (unsigned n = 0; n < ARRAY_SIZE(levels); n++) {
 		for (unsigned k = 0; k < levels[n].count; k++)
@@ -203,8 +206,8 @@ static int reduce_to_model(struct cpu_model *m, const char *name,
 		return 0;
 	}
 	return err_set(err, EINVAL,
-		       "cpu.model=%s: unknown; there are host, x86-64, "
-		       "x86-64-v2, x86-64-v3, x86-64-v4",
+		       "cpu.model=%s: unknown; there are host, common, "
+		       "x86-64, x86-64-v2, x86-64-v3, x86-64-v4",
 		       name);
 }
 
@@ -297,7 +300,9 @@ int cpu_model_create(const char *model, const char *features, uint64_t tsc_hz,
 	}
 	drop_orphans(m->has);
 	m->is_amd = vendor.ebx == 0x68747541 || vendor.ebx == 0x6f677948;
-	m->is_named = model != NULL && strcmp(model, "host") != 0;
+	m->is_common = model != NULL && strcmp(model, "common") == 0;
+	m->is_named =
+	    model != NULL && strcmp(model, "host") != 0 && !m->is_common;
 	m->tsc_hz = tsc_hz;
 	m->xcr0 = allowed_xcr0(m);
 	m->maxphyaddr = host_has_leaf(0x80000008)
@@ -339,6 +344,13 @@ int cpu_model_restrict(struct cpu_model *m,
 		if (!m->has[n] || is_rooms(n) ||
 		    (register_of(&r, f->reg) >> f->bit & 1) != 0)
 			continue;
+		if (m->is_held)
+			return err_set(
+			    err, ENOTSUP,
+			    "the guest began with CPU feature %s, "
+			    "which this engine lacks here; "
+			    "cpu.model=common would have left it out",
+			    f->text);
 		if (m->is_named)
 			return err_set(err, ENOTSUP,
 				       "cpu.model: the engine lacks %s here; "
@@ -348,6 +360,41 @@ int cpu_model_restrict(struct cpu_model *m,
 	}
 	drop_orphans(m->has);
 	m->xcr0 = allowed_xcr0(m);
+	return 0;
+}
+
+bool cpu_model_is_common(const struct cpu_model *model)
+{
+	return model->is_common;
+}
+
+_Static_assert(X86_FEATURE_COUNT <= CPU_FEATURE_WORDS * 64,
+	       "a bit for each feature");
+
+void cpu_model_get(const struct cpu_model *model,
+		   uint64_t words[CPU_FEATURE_WORDS])
+{
+	memset(words, 0, CPU_FEATURE_WORDS * sizeof(words[0]));
+	for (unsigned n = 1; n < X86_FEATURE_COUNT; n++)
+		if (model->has[n])
+			words[n / 64] |= BIT(n % 64);
+}
+
+int cpu_model_hold(struct cpu_model *model, const char *who,
+		   const uint64_t words[CPU_FEATURE_WORDS], struct err *err)
+{
+	for (unsigned n = 1; n < X86_FEATURE_COUNT; n++) {
+		bool had = (words[n / 64] & BIT(n % 64)) != 0;
+
+		if (had && !model->has[n])
+			return err_set(err, ENOTSUP,
+				       "%s: the guest began with CPU feature "
+				       "%s, which cpu.model lacks here now",
+				       who, feature_table[n].text);
+		model->has[n] = had;
+	}
+	model->is_held = true;
+	model->xcr0 = allowed_xcr0(model);
 	return 0;
 }
 

@@ -21,7 +21,10 @@ struct cpuid_regs {
 	uint32_t eax, ebx, ecx, edx;
 };
 
-/* model: "host" or NULL, "x86-64", "-v2", "-v3", "-v4"; features: "+x,-y". */
+/*
+ * model: "host" or NULL, "common" (what each engine here has of it), "x86-64",
+ * "-v2", "-v3", "-v4"; features: "+x,-y".
+ */
 int cpu_model_create(const char *model, const char *features, uint64_t tsc_hz,
 		     struct cpu_model **out, struct err *err);
 /*
@@ -32,6 +35,19 @@ int cpu_model_restrict(struct cpu_model *model,
 		       struct cpuid_regs (*engine)(void *arg, uint32_t leaf,
 						   uint32_t subleaf),
 		       void *arg, struct err *err);
+/* Was it "common" that was asked for? */
+bool cpu_model_is_common(const struct cpu_model *model);
+
+/*
+ * A guest keeps the features that it began with: get says which, hold makes
+ * the model have just these. -ENOTSUP when it lacks one of them, and so does
+ * cpu_model_restrict then.
+ */
+#define CPU_FEATURE_WORDS 4
+void cpu_model_get(const struct cpu_model *model,
+		   uint64_t words[CPU_FEATURE_WORDS]);
+int cpu_model_hold(struct cpu_model *model, const char *who,
+		   const uint64_t words[CPU_FEATURE_WORDS], struct err *err);
 void cpu_model_destroy(struct cpu_model *model);
 
 /* What CPUID returns on this vCPU now (OSXSAVE, APIC id, XCR0 sizes). */

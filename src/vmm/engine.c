@@ -37,3 +37,13 @@ int engine_choose(const char *asked, const char *cache_dir,
 		(uintmax_t)(speed / 1000000));
 	return 0;
 }
+
+void engine_limit_model(struct cpu_model *model)
+{
+	static const struct engine_ops *const engines[] = {&soft_engine_ops,
+							   &kvm_engine_ops};
+
+	for (size_t i = 0; i < ARRAY_SIZE(engines); i++)
+		if (engines[i]->limit_model != NULL)
+			engines[i]->limit_model(model, NULL);
+}

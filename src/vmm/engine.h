@@ -15,6 +15,7 @@
 #include "vmm/vcpu_state.h"
 
 struct apic_message; /* vmm/irq.h */
+struct cpu_model;    /* vmm/cpuid.h */
 struct vm;
 struct vmcpu;
 
@@ -49,6 +50,9 @@ struct engine_ops {
 	 */
 	int (*usable)(const char *cache_dir, bool for_auto, uint64_t *speed,
 		      struct err *why);
+
+	/* Takes from model what the engine has not; NULL: it has all. */
+	int (*limit_model)(struct cpu_model *model, struct err *err);
 
 	/* vm->engine_data and vcpu->engine_data are the engine's own. */
 	int (*vm_create)(struct vm *vm, struct err *err);
@@ -101,5 +105,8 @@ extern const struct engine_ops soft_engine_ops, kvm_engine_ops;
  */
 int engine_choose(const char *asked, const char *cache_dir,
 		  const struct engine_ops **engine, struct err *why);
+
+/* Takes from model what one of the engines that serve here has not. */
+void engine_limit_model(struct cpu_model *model);
 
 #endif

@@ -168,6 +168,8 @@ int vm_get_vcpu(struct vm *vm, unsigned id, struct vmcpu **out)
 void vm_reset(struct vm *vm)
 {
 	atomic_store(&vm->suspend_how, VM_SUSPEND_NONE);
+	if (vm->engine == NULL)
+		memset(vm->cpu_features, 0, sizeof(vm->cpu_features));
 	room_devices_reset(vm);
 	for (unsigned i = 0; i < VM_MAXCPU; i++) {
 		struct vmcpu *vcpu = vm->vcpu[i];
@@ -223,6 +225,29 @@ static int engine_make(struct vm *vm, const struct engine_ops *engine,
 	return error;
 }
 
+/* What the guest may see: as asked, as each engine has it, as it was before. */
+static int make_cpu_model(struct vm *vm,
+			  const struct vm_engine_options *options,
+			  struct err *err)
+{
+	static const uint64_t none[CPU_FEATURE_WORDS];
+	int error = cpu_model_create(options->cpu_model, options->cpu_features,
+				     vm->clock.tsc_hz, &vm->cpu_model, err);
+
+	if (error != 0)
+		return error;
+	if (cpu_model_is_common(vm->cpu_model) && options->limit_model != NULL)
+		options->limit_model(vm->cpu_model);
+	if (memcmp(vm->cpu_features, none, sizeof(none)) == 0)
+		return 0;
+	error = cpu_model_hold(vm->cpu_model, vm->name, vm->cpu_features, err);
+	if (error != 0) {
+		cpu_model_destroy(vm->cpu_model);
+		vm->cpu_model = NULL;
+	}
+	return error;
+}
+
 int vm_engine_start(struct vm *vm, const struct vm_engine_options *options,
 		    struct err *err)
 {
@@ -232,8 +257,7 @@ int vm_engine_start(struct vm *vm, const struct vm_engine_options *options,
 		return err_set(err, EINVAL,
 			       "%s: has no memory yet (vm_setup_memory)",
 			       vm->name);
-	error = cpu_model_create(options->cpu_model, options->cpu_features,
-				 vm->clock.tsc_hz, &vm->cpu_model, err);
+	error = make_cpu_model(vm, options, err);
 	if (error != 0)
 		return error;
 	vm->soft_jit = options->soft_jit;
@@ -241,6 +265,7 @@ int vm_engine_start(struct vm *vm, const struct vm_engine_options *options,
 	error = engine_make(vm, options->engine, err);
 	if (error != 0)
 		return error;
+	cpu_model_get(vm->cpu_model, vm->cpu_features);
 	vm_clock_start(&vm->clock);
 	error = vm_timer_thread_start(vm);
 	if (error != 0) {

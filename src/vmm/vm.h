@@ -95,6 +95,7 @@ struct vm {
 	struct cpu_model *cpu_model; /* vmm/cpuid.h */
 	bool soft_jit;               /* soft.jit */
 	uint64_t soft_jit_cache;     /* bytes, of all vCPUs */
+	uint64_t cpu_features[4];    /* which the guest has seen; 0: none yet */
 
 	uint16_t sockets, cores, threads, maxcpus;
 	struct vmcpu *vcpu[VM_MAXCPU]; /* NULL: not made yet */
@@ -127,7 +128,8 @@ struct vm_engine_options {
 	const struct engine_ops *engine;
 	const char *cpu_model, *cpu_features;
 	bool soft_jit;
-	uint64_t soft_jit_cache; /* bytes */
+	uint64_t soft_jit_cache;                      /* bytes */
+	void (*limit_model)(struct cpu_model *model); /* for "common" */
 };
 int vm_engine_start(struct vm *vm, const struct vm_engine_options *options,
 		    struct err *err);

@@ -267,6 +267,7 @@ static int start_engine(struct vmctx *ctx, struct err *err)
 	    .cpu_features = ctx->options.cpu_features[0] != '\0'
 				? ctx->options.cpu_features
 				: NULL,
+	    .limit_model = engine_limit_model,
 	};
 	int error = door_choose_engine(ctx, &options.engine, err);
 

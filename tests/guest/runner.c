@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * runner PAYLOAD [--cpus N] [--features LIST] [--triple|--halt]
+ * runner PAYLOAD [--cpus N] [--features LIST] [--triple|--halt|--move]
  *	[--engine NAME]
  *
  * A VMM of its own on vmmapi.h alone: loads a flat payload at 1 MiB, enters
@@ -141,6 +141,9 @@ static int64_t call_serve(struct machine *m, struct vcpu *vcpu,
 		m->escape_rip = a[0];
 		m->escape_rsp = a[1];
 		return 0;
+	case HOST_MOVE:
+		m->move_wanted = m->moves_at_all;
+		return m->moves_at_all ? 0 : -ENOSYS;
 	case HOST_ENGINE:
 		return (int64_t)m->engine_is;
 	default:
@@ -202,6 +205,15 @@ static void port_access(struct machine *m, struct vm_inout *io)
 	pthread_mutex_unlock(&m->lock);
 }
 
+/* The first time it stays unanswered: the instruction runs again elsewhere. */
+static void move_port(struct machine *m, struct vm_inout *io)
+{
+	io->eax = m->moves_at_all ? MOVED_ANSWER : 0;
+	if (m->moves_at_all && !m->asked_twice)
+		m->move_wanted = true;
+	m->asked_twice = !m->asked_twice;
+}
+
 static void on_inout(struct machine *m, struct vcpu *vcpu, struct vm_exit *exit)
 {
 	struct vm_inout *io = &exit->u.inout;
@@ -212,6 +224,8 @@ static void on_inout(struct machine *m, struct vcpu *vcpu, struct vm_exit *exit)
 		stop(m, io->eax);
 	else if (!io->in && io->port == PORT_CALL)
 		call_made(m, vcpu, io->eax);
+	else if (io->in && io->port == PORT_MOVE)
+		move_port(m, io);
 	else
 		port_access(m, io);
 }
@@ -327,9 +341,19 @@ static bool escapes(struct machine *m, struct vcpu *vcpu)
 
 struct cpu_thread {
 	struct machine *m;
-	struct vcpu *vcpu;
+	unsigned cpu;
 	pthread_t thread;
 };
+
+static void move_if_wanted(struct machine *m, struct vm_exit *exit)
+{
+	if (!m->move_wanted)
+		return;
+	m->move_wanted = false;
+	if (!move_to(m, m->moves % 2 == 0 ? "soft" : "kvm"))
+		bail_out("the VM does not move");
+	exit->exitcode = VM_EXITCODE_BOGUS;
+}
 
 static void *cpu_loop(void *arg)
 {
@@ -338,15 +362,21 @@ static void *cpu_loop(void *arg)
 	struct vm_run run = {.vm_exit = &exit};
 
 	do {
-		if (vm_run(t->vcpu, &run) != 0) {
-			if (!escapes(t->m, t->vcpu))
+		/* a move replaces it */
+		struct vcpu *vcpu = t->m->vcpu[t->cpu];
+
+		if (vm_run(vcpu, &run) != 0) {
+			if (!escapes(t->m, vcpu))
 				bail_out("vm_run");
 			exit.exitcode = VM_EXITCODE_BOGUS;
 			continue;
 		}
-		exit_judge(t->m, t->vcpu, &exit);
-	} while (on_exit_code(t->m, t->vcpu, &exit));
-	return NULL;
+		exit_judge(t->m, vcpu, &exit);
+		if (!on_exit_code(t->m, vcpu, &exit))
+			return NULL;
+		move_park(t->m, t->cpu, &exit);
+		move_if_wanted(t->m, &exit);
+	} while (true);
 }
 
 /* -- setting up -------------------------------------------------------------
@@ -449,6 +479,7 @@ static void make_vm(struct machine *m, const char *engine, const char *features)
 	if (mkdtemp(m->rundir) == NULL ||
 	    vm_set_option("rundir", m->rundir) != 0 ||
 	    vm_set_option("engine", engine) != 0 ||
+	    (m->moves_at_all && vm_set_option("cpu.model", "common") != 0) ||
 	    (features != NULL && vm_set_option("cpu.features", features) != 0))
 		bail_out("options");
 	if (vm_create("t") != 0 || (m->ctx = vm_open("t")) == NULL)
@@ -505,7 +536,7 @@ static void run(struct machine *m)
 	struct cpu_thread t[VM_MAXCPU];
 
 	for (unsigned n = 0; n < m->cpus; n++) {
-		t[n] = (struct cpu_thread){.m = m, .vcpu = m->vcpu[n]};
+		t[n] = (struct cpu_thread){.m = m, .cpu = n};
 		if (pthread_create(&t[n].thread, NULL, cpu_loop, &t[n]) != 0)
 			bail_out("pthread_create");
 	}
@@ -515,7 +546,12 @@ static void run(struct machine *m)
 
 int main(int argc, char **argv)
 {
-	struct machine m = {.cpus = 1, .lock = PTHREAD_MUTEX_INITIALIZER};
+	struct machine m = {
+	    .cpus = 1,
+	    .lock = PTHREAD_MUTEX_INITIALIZER,
+	    .move_lock = PTHREAD_MUTEX_INITIALIZER,
+	    .move_wake = PTHREAD_COND_INITIALIZER,
+	};
 	const char *engine = "soft", *features = NULL, *why;
 	unsigned checks, failures;
 
@@ -524,6 +560,8 @@ int main(int argc, char **argv)
 			m.wants_stop = VM_SUSPEND_TRIPLEFAULT;
 		else if (strcmp(argv[n], "--halt") == 0)
 			m.wants_stop = VM_SUSPEND_HALT;
+		else if (strcmp(argv[n], "--move") == 0)
+			m.moves_at_all = true;
 		else if (strcmp(argv[n], "--cpus") == 0 && n + 1 < argc)
 			m.cpus = (unsigned)atoi(argv[++n]);
 		else if (strcmp(argv[n], "--features") == 0 && n + 1 < argc)

@@ -29,6 +29,14 @@ struct machine {
 	pthread_mutex_t lock; /* all above while vCPUs run, and below */
 	unsigned checks, failures;
 	bool over;
+	/* move_host.c */
+	bool moves_at_all; /* --move */
+	pthread_mutex_t move_lock;
+	pthread_cond_t move_wake;
+	bool move_wanted, asked_twice; /* vCPU 0's thread */
+	bool moving;
+	unsigned parked, moves;
+
 	int wants_stop; /* enum vm_suspend_how by which the payload ends */
 };
 
@@ -36,6 +44,10 @@ struct machine {
 void tap_line(struct machine *m, const char *text);
 void tap_check(struct machine *m, bool ok, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* move_host.c */
+void move_park(struct machine *m, unsigned cpu, const struct vm_exit *exit);
+bool move_to(struct machine *m, const char *engine);
 
 /* exits_host.c: judges an exit before it is handled. */
 struct expectations *expectations_new(void);

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
+#include <unistd.h>
 
 #include "vmm/kvm/kvm.h"
 #include "x86/cr.h"
@@ -47,23 +48,32 @@ static struct cpuid_regs supported(void *arg, uint32_t leaf, uint32_t subleaf)
 	return (struct cpuid_regs){0};
 }
 
-int kvm_reduce_model(struct kvm_vm *kvm, struct err *err)
+int kvm_reduce_model(int kvm, struct cpu_model *model, struct err *err)
 {
 	struct entries *all = calloc(1, sizeof(*all));
 	int error;
 
 	if (all == NULL)
-		return err_set(err, ENOMEM, "%s: CPU model: out of memory",
-			       kvm->vm->name);
+		return err_set(err, ENOMEM, "CPU model: out of memory");
 	all->head.nent = MAX_ENTRIES;
-	if (ioctl(kvm->kvm, KVM_GET_SUPPORTED_CPUID, all) != 0)
-		error =
-		    kvm_failed(err, kvm->vm->name, "KVM_GET_SUPPORTED_CPUID",
-			       errno, "use engine=soft");
+	if (ioctl(kvm, KVM_GET_SUPPORTED_CPUID, all) != 0)
+		error = kvm_failed(err, "/dev/kvm", "KVM_GET_SUPPORTED_CPUID",
+				   errno, "use engine=soft");
 	else
-		error =
-		    cpu_model_restrict(kvm->vm->cpu_model, supported, all, err);
+		error = cpu_model_restrict(model, supported, all, err);
 	free(all);
+	return error;
+}
+
+int kvm_limit_model(struct cpu_model *model, struct err *err)
+{
+	int kvm = kvm_open(err);
+	int error;
+
+	if (kvm < 0)
+		return kvm;
+	error = kvm_reduce_model(kvm, model, err);
+	close(kvm);
 	return error;
 }
 

@@ -90,7 +90,7 @@ static int set_up_vm(struct kvm_vm *kvm, struct err *err)
 	if (error == 0)
 		error = kvm_set_msr_filter(kvm, err);
 	if (error == 0)
-		error = kvm_reduce_model(kvm, err);
+		error = kvm_reduce_model(kvm->kvm, kvm->vm->cpu_model, err);
 	return error;
 }
 
@@ -248,6 +248,7 @@ const struct engine_ops kvm_engine_ops = {
     .name = "kvm",
     .apic = &kvm_apic_ops,
     .usable = kvm_usable,
+    .limit_model = kvm_limit_model,
     .vm_create = vm_part_create,
     .vm_destroy = vm_part_destroy,
     .vcpu_create = vcpu_part_create,

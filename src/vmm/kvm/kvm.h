@@ -28,6 +28,7 @@ struct kvm_vm {
 	size_t run_size; /* of a vCPU's struct kvm_run */
 	pthread_mutex_t lock;
 	_Atomic bool tsc_is_set; /* guest TSC 0 is at host TSC -tsc_base */
+	bool tsc_is_hosts;       /* whatever offset KVM is told */
 	uint64_t tsc_base;       /* vm_clock's TSC less the host's */
 	uint64_t tsc_gained;     /* on vm_clock's, when the engine ends */
 	bool is_settled;
@@ -122,7 +123,8 @@ int kvm_usable(const char *cache_dir, bool for_auto, uint64_t *speed,
 /* -- cpuid.c ----------------------------------------------------------------
  */
 
-int kvm_reduce_model(struct kvm_vm *kvm, struct err *err);
+int kvm_reduce_model(int kvm, struct cpu_model *model, struct err *err);
+int kvm_limit_model(struct cpu_model *model, struct err *err);
 int kvm_set_cpuid(struct kvm_cpu *c, struct err *err);
 
 /* -- msr.c ------------------------------------------------------------------

@@ -10,6 +10,7 @@
 #include <sys/ioctl.h>
 #include <x86intrin.h>
 
+#include "vmm/irq.h"
 #include "vmm/kvm/kvm.h"
 #include "x86/features.h"
 #include "x86/msr.h"
@@ -79,12 +80,49 @@ int kvm_set_msr_filter(struct kvm_vm *kvm, struct err *err)
  * The guest's TSC is the host's and an offset. How far vm_clock's TSC is from
  * the host's is found once, when the first vCPU runs: the clock has started.
  */
-static uint64_t tsc_base(struct kvm_vm *kvm)
+static int tell_offset(struct kvm_cpu *c, uint64_t offset)
 {
+	struct kvm_device_attr attr = {
+	    .group = KVM_VCPU_TSC_CTRL,
+	    .attr = KVM_VCPU_TSC_OFFSET,
+	    .addr = (uintptr_t)&offset,
+	};
+
+	if (ioctl(c->fd, KVM_SET_DEVICE_ATTR, &attr) == 0)
+		return 0;
+	return kvm_failed(&c->vcpu->failure, c->vcpu->vm->name,
+			  "KVM_SET_DEVICE_ATTR (TSC_OFFSET)", errno,
+			  "use engine=soft");
+}
+
+/*
+ * A KVM without hardware may take the offset and show the host's TSC all the
+ * same. Then so do we: the guest's TSC jumps when it comes here, and goes on
+ * from there when it leaves.
+ */
+static bool offset_is_ignored(struct kvm_cpu *c)
+{
+	struct {
+		struct kvm_msrs head;
+		struct kvm_msr_entry entry;
+	} msr = {.head.nmsrs = 1, .entry.index = MSR_TSC};
+	uint64_t start = __rdtsc();
+
+	if (tell_offset(c, BIT(60)) != 0 ||
+	    ioctl(c->fd, KVM_GET_MSRS, &msr) != 1)
+		return false;
+	return msr.entry.data - start < BIT(59);
+}
+
+static uint64_t tsc_base(struct kvm_cpu *c)
+{
+	struct kvm_vm *kvm = c->kvm;
+
 	if (likely(atomic_load(&kvm->tsc_is_set)))
 		return kvm->tsc_base;
 	pthread_mutex_lock(&kvm->lock);
 	if (!atomic_load(&kvm->tsc_is_set)) {
+		kvm->tsc_is_hosts = offset_is_ignored(c);
 		kvm->tsc_base = vm_clock_tsc(&kvm->vm->clock) - __rdtsc();
 		atomic_store(&kvm->tsc_is_set, true);
 	}
@@ -94,21 +132,18 @@ static uint64_t tsc_base(struct kvm_vm *kvm)
 
 int kvm_tsc_update(struct kvm_cpu *c)
 {
-	uint64_t offset = tsc_base(c->kvm) + c->vcpu->state.tsc_offset;
-	struct kvm_device_attr attr = {
-	    .group = KVM_VCPU_TSC_CTRL,
-	    .attr = KVM_VCPU_TSC_OFFSET,
-	    .addr = (uintptr_t)&offset,
-	};
+	uint64_t offset = tsc_base(c) + c->vcpu->state.tsc_offset;
+	int error;
 
 	if (c->tsc_offset_is_set && c->tsc_offset == offset)
 		return 0;
-	if (ioctl(c->fd, KVM_SET_DEVICE_ATTR, &attr) != 0)
-		return kvm_failed(&c->vcpu->failure, c->vcpu->vm->name,
-				  "KVM_SET_DEVICE_ATTR (TSC_OFFSET)", errno,
-				  "use engine=soft");
+	error = tell_offset(c, offset);
+	if (error != 0)
+		return error;
 	c->tsc_offset = offset;
 	c->tsc_offset_is_set = true;
+	if (c->kvm->tsc_is_hosts && c->deadline != 0)
+		c->deadline -= offset; /* the TSC jumps, and it with it */
 	return kvm_deadline_restart(c);
 }
 
@@ -116,22 +151,25 @@ int kvm_tsc_update(struct kvm_cpu *c)
 void kvm_tsc_settle(struct kvm_cpu *c)
 {
 	struct kvm_vm *kvm = c->kvm;
+	bool hosts = kvm->tsc_is_hosts;
 
 	if (!atomic_load(&kvm->tsc_is_set))
 		return;
 	pthread_mutex_lock(&kvm->lock);
 	if (!kvm->is_settled) {
-		kvm->tsc_gained =
-		    __rdtsc() + kvm->tsc_base - vm_clock_tsc(&kvm->vm->clock);
+		kvm->tsc_gained = __rdtsc() + (hosts ? 0 : kvm->tsc_base) -
+				  vm_clock_tsc(&kvm->vm->clock);
 		kvm->is_settled = true;
 	}
-	c->vcpu->state.tsc_offset += kvm->tsc_gained;
+	c->vcpu->state.tsc_offset =
+	    kvm->tsc_gained + (hosts ? 0 : c->vcpu->state.tsc_offset);
 	pthread_mutex_unlock(&kvm->lock);
+	vcpu_tsc_changed(c->vcpu);
 }
 
 static uint64_t guest_tsc(const struct kvm_cpu *c)
 {
-	return __rdtsc() + c->tsc_offset;
+	return __rdtsc() + (c->kvm->tsc_is_hosts ? 0 : c->tsc_offset);
 }
 
 /* A write of either moves the other by as much (SDM vol. 3, 18.17.3). */

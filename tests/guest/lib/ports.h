@@ -11,6 +11,7 @@
 #define PORT_LINE 0x500 /* OUT 4: address of a line to print */
 #define PORT_EXIT 0x504 /* OUT 4: 0, or the number of a failure */
 #define PORT_CALL 0x508 /* OUT 4: address of a struct host_call */
+#define PORT_MOVE 0x50c /* IN 4: the VM moves before it is answered */
 #define PORT_TEST 0x510 /* 16 bytes that read back what was written */
 
 #define LINE_MAX_BYTES 256
@@ -37,11 +38,14 @@ enum host_fn {
 	HOST_CHECK_BUSY, /* what a frozen or running vCPU refuses */
 	HOST_ESCAPE, /* a[0]: RIP, a[1]: RSP if KVM cannot go on; a[0] 0: no */
 	HOST_ENGINE, /* result: HOST_IS_ bits of the engine */
+	HOST_MOVE,   /* the VM goes on under the other engine */
 };
 
 /* HOST_ENGINE's answers. */
 #define HOST_IS_KVM      1 /* lengths and gla of exits may be unknown */
 #define HOST_IS_EMULATED 2 /* this KVM emulates code at ring 0 */
+
+#define MOVED_ANSWER 0x600d /* of PORT_MOVE, afterwards */
 
 struct host_call {
 	uint64_t fn;

@@ -272,6 +272,23 @@ int cpu_model_create(const char *model, const char *features, uint64_t tsc_hz,
 	return *out == NULL ? -ENOMEM : 0;
 }
 
+bool cpu_model_is_common(const struct cpu_model *model)
+{
+	return false;
+}
+
+void cpu_model_get(const struct cpu_model *model,
+		   uint64_t words[CPU_FEATURE_WORDS])
+{
+	words[0] = 2;
+}
+
+int cpu_model_hold(struct cpu_model *model, const char *who,
+		   const uint64_t words[CPU_FEATURE_WORDS], struct err *err)
+{
+	return 0;
+}
+
 void cpu_model_destroy(struct cpu_model *model)
 {
 	free(model);
