@@ -12,17 +12,17 @@ void fuzz_check_state(struct machine *m)
 
 	save_board(m, &first);
 	if (load_board(m, &first, &err) != 0) {
-		fprintf(stderr, "load: %s\n", err.text);
+		dprintf(2, "load: %s\n", err.text);
 		abort();
 	}
 	save_board(m, &second);
 	if (first.size != second.size ||
 	    memcmp(first.data, second.data, first.size) != 0) {
-		fprintf(stderr, "saved, loaded and saved: not the same\n");
+		dprintf(2, "saved, loaded and saved: not the same\n");
 		abort();
 	}
 	if (m->vm.wrong != 0) {
-		fprintf(stderr, "%u wrong calls of the door\n", m->vm.wrong);
+		dprintf(2, "%u wrong calls of the door\n", m->vm.wrong);
 		abort();
 	}
 	state_writer_free(&first);

@@ -19,12 +19,14 @@ static const char *const variables[] = {
     "pci.0.31.0.device=lpc",
     "lpc.com1.fuzz=1",
     "lpc.com3.fuzz=1",
+    "lpc.pc-testdev=true",
     NULL,
 };
 
 /* First ports; the operation's next byte counts on from there. */
-static const uint16_t ports[] = {0x3f8, 0x3e8, 0x60, 0x64, 0x92,  0xb2,  0x400,
-				 0x404, 0x40c, 0x80, 0x84, 0xcf9, 0x2000};
+static const uint16_t ports[] = {0x3f8, 0x3e8,  0x60,  0x64,   0x92,  0xb2,
+				 0x400, 0x404,  0x40c, 0x80,   0x84,  0xe0,
+				 0xcf9, 0x2100, 0xf4,  0x2000, 0x2010};
 
 static void operate(struct machine *m, struct input *input)
 {
