@@ -124,6 +124,12 @@ static void say_engine(struct machine *m)
 			why != NULL ? why : "auto");
 }
 
+/* A guest's device said how it ends. */
+static void on_exit_device(void *arg, int status)
+{
+	machine_end(arg, status, NULL);
+}
+
 /* -- all of it ----------------------------------------------------------- */
 
 /* What config says, before anything is touched. */
@@ -189,8 +195,10 @@ static int set_up(struct machine *m, int *status, struct err *err)
 		return error;
 	say_engine(m);
 	error = board_create(m->ctx, m->config, m->loop, &m->board, err);
-	if (error == 0)
+	if (error == 0) {
+		board_set_exit(m->board, on_exit_device, m);
 		error = tables_write(m, err);
+	}
 	return error != 0 ? error : end_part(m, err);
 }
 

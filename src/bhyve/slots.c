@@ -154,7 +154,10 @@ int slots_parse_lpc(struct config *config, const char *text, struct err *err)
 		return err_sys(err, ENOMEM, "-l %.80s", text);
 	name = strsep(&conf, ",");
 	device = find_device(board_lpc_devices(), name);
-	if (device != NULL && conf != NULL) {
+	if (device != NULL && device->bare && (conf == NULL || *conf == '\0')) {
+		snprintf(path, sizeof(path), "lpc.%s", name);
+		error = config_set(config, path, "true");
+	} else if (device != NULL && !device->bare && conf != NULL) {
 		snprintf(path, sizeof(path), "lpc.%s", name);
 		node = config_make(config_root(config), path);
 		error = node == NULL ? -ENOMEM : set_conf(node, device, conf);

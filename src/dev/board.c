@@ -187,6 +187,21 @@ int board_mmio(struct board *board, struct vcpu *vcpu,
 	return mmio_access(board->mmio, access);
 }
 
+void board_set_exit(struct board *board, void (*on_exit)(void *arg, int status),
+		    void *arg)
+{
+	board->on_exit_arg = arg;
+	board->on_exit = on_exit;
+}
+
+void board_exit(struct board *board, int status)
+{
+	if (board->on_exit != NULL)
+		board->on_exit(board->on_exit_arg, status);
+	else
+		(void)vm_suspend(board->ctx, VM_SUSPEND_POWEROFF);
+}
+
 bool board_power_button(struct board *board)
 {
 	return pm_power_button(parts_of(board)->pm);

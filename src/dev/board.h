@@ -28,6 +28,8 @@ struct board {
 	struct mmio_map *mmio;
 	struct pci *pci;
 	struct lpc *lpc;
+	void (*on_exit)(void *arg, int status);
+	void *on_exit_arg;
 };
 
 /*
@@ -41,6 +43,7 @@ struct board_device {
 	const char *name;
 	const char *first;   /* "path", "backend" */
 	const char *summary; /* a few words for help */
+	bool bare;           /* of -l: no conf, the variable lpc.NAME */
 };
 
 const struct board_device *board_pci_devices(void);
@@ -62,6 +65,12 @@ void board_destroy(struct board *board);
 int board_inout(struct board *board, struct vcpu *vcpu, struct vm_inout *io);
 int board_mmio(struct board *board, struct vcpu *vcpu,
 	       struct vm_inst_emul *access);
+
+/* For a device by which a guest ends the VM with an exit status of bhyve's of
+   its choice: on_exit is called on a vCPU's thread, once or more. */
+void board_set_exit(struct board *board, void (*on_exit)(void *arg, int status),
+		    void *arg);
+void board_exit(struct board *board, int status);
 
 /* Presses the power button (SIGTERM): false when the guest has no ACPI yet. */
 bool board_power_button(struct board *board);

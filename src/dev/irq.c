@@ -84,6 +84,15 @@ static void drive_pirq(struct irq_wires *irqs, unsigned int pirq, bool level)
 		drive_isa(irqs, irq, -1, level);
 }
 
+/* A pin of the IOAPIC from IRQ_FIRST_PCI on, and nothing else. */
+void irq_set_pin(struct irq_wires *irqs, unsigned int pin, bool level)
+{
+	pthread_mutex_lock(&irqs->lock);
+	if (hold(&irqs->pins[pin], level))
+		drive_pin(irqs, pin, level);
+	pthread_mutex_unlock(&irqs->lock);
+}
+
 void irq_set_intx(struct irq_wires *irqs, const struct irq_intx *wire,
 		  bool level)
 {

@@ -51,6 +51,7 @@ void irq_wires_destroy(struct irq_wires *irqs);
 
 /* One holder raises or lowers a wire; it must alternate. */
 void irq_set_isa(struct irq_wires *irqs, unsigned int irq, bool level);
+void irq_set_pin(struct irq_wires *irqs, unsigned int pin, bool level);
 void irq_set_intx(struct irq_wires *irqs, const struct irq_intx *wire,
 		  bool level);
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-/* The LPC bridge with its PIRQ router and serial ports. */
+/* The LPC bridge with its PIRQ router, serial ports and pc-testdev. */
 #include "dev/lpc.h"
 
 #include <errno.h>
@@ -8,6 +8,7 @@
 
 #include "dev/board_priv.h"
 #include "dev/inout.h"
+#include "dev/pc_testdev.h"
 #include "dev/uart_ns16550.h"
 
 /* 82371SB data sheet, PIRQRC[A:D]; E to H as in later bridges (ICH). */
@@ -35,6 +36,7 @@ struct lpc {
 	struct board *board;
 	uint8_t slot;
 	struct lpc_com com[FW_COM_PORTS];
+	struct pc_testdev *testdev; /* NULL: not configured */
 };
 
 /* -- serial ports ---------------------------------------------------------- */
@@ -82,6 +84,20 @@ static int create_com(struct lpc *lpc, unsigned int i, struct config_node *node,
 	return 0;
 }
 
+/* -- pc-testdev ------------------------------------------------------------ */
+
+static int create_testdev(struct lpc *lpc, struct err *err)
+{
+	bool wanted;
+	int error = config_get_bool(lpc->board->config, "lpc.pc-testdev", false,
+				    &wanted, err);
+
+	if (error < 0 || !wanted)
+		return error;
+	return pc_testdev_create(lpc->board, board_irqs(lpc->board),
+				 &lpc->testdev, err);
+}
+
 /* -- the bridge ------------------------------------------------------------ */
 
 static void destroy(struct pci_device *dev)
@@ -94,6 +110,7 @@ static void destroy(struct pci_device *dev)
 		inout_remove(lpc->board->ports, uart_range(lpc->com[i].uart));
 		uart_destroy(lpc->com[i].uart);
 	}
+	pc_testdev_destroy(lpc->testdev);
 	lpc->board->lpc = NULL;
 	free(lpc);
 }
@@ -138,6 +155,8 @@ static int create(struct pci_device *dev, struct config_node *node,
 		if (com != NULL)
 			error = create_com(lpc, i, com, err);
 	}
+	if (error == 0)
+		error = create_testdev(lpc, err);
 	if (error < 0)
 		destroy(dev);
 	return error;
@@ -175,16 +194,18 @@ static void config_written(struct pci_device *dev, unsigned int offset,
 struct lpc_state {
 	uint8_t pirq[IRQ_PIRQ_COUNT];
 	uint8_t com[FW_COM_PORTS]; /* 1: present */
+	uint8_t testdev;           /* the same */
 };
 
 static const struct state_field fields[] = {
     STATE_ARRAY(struct lpc_state, pirq),
     STATE_ARRAY(struct lpc_state, com),
+    STATE_SCALAR(struct lpc_state, testdev),
 };
 
 static const struct state_class lpc_class = {
     .name = "lpc",
-    .version = 1,
+    .version = 2,
     .fields = fields,
     .field_count = ARRAY_SIZE(fields),
 };
@@ -199,11 +220,14 @@ static int save(struct pci_device *dev, struct state_writer *writer)
 		s.pirq[i] = irq_pirq_read(pci_irqs(dev), i);
 	for (unsigned int i = 0; i < FW_COM_PORTS; i++)
 		s.com[i] = lpc->com[i].uart != NULL;
+	s.testdev = lpc->testdev != NULL;
 	error = state_save(&lpc_class, 0, &s, writer);
 	for (unsigned int i = 0; i < FW_COM_PORTS && error == 0; i++) {
 		if (s.com[i])
 			error = uart_save(lpc->com[i].uart, i, writer);
 	}
+	if (error == 0 && s.testdev)
+		error = pc_testdev_save(lpc->testdev, writer);
 	return error;
 }
 
@@ -223,6 +247,12 @@ static int load(struct pci_device *dev, struct state_reader *reader,
 		if (s.com[i])
 			error = uart_load(lpc->com[i].uart, i, reader, err);
 	}
+	if (error == 0 && s.testdev != (lpc->testdev != NULL))
+		return err_set(err, EINVAL,
+			       "saved state and this board differ in "
+			       "pc-testdev");
+	if (error == 0 && s.testdev)
+		error = pc_testdev_load(lpc->testdev, reader, err);
 	for (unsigned int i = 0; i < IRQ_PIRQ_COUNT && error == 0; i++)
 		irq_pirq_write(pci_irqs(dev), i, s.pirq[i]);
 	return error;
@@ -251,14 +281,27 @@ void lpc_describe(const struct lpc *lpc, struct fw_board *out)
 	out->lpc_slot = lpc != NULL ? lpc->slot : 0;
 }
 
+unsigned int lpc_ports_end(const struct lpc *lpc, unsigned int first)
+{
+	return lpc != NULL && lpc->testdev != NULL
+		   ? MAX(first, PC_TESTDEV_PORTS_END)
+		   : first;
+}
+
+static int needs_bridge(const char *device, struct err *err)
+{
+	return err_set(err, ENODEV,
+		       "lpc.%s: needs the LPC bridge, for example -s 31,lpc",
+		       device);
+}
+
 int lpc_check(const struct lpc *lpc, struct config *config, struct err *err)
 {
 	for (unsigned int i = 0; i < FW_COM_PORTS && lpc == NULL; i++) {
 		if (com_node(config, i) != NULL)
-			return err_set(err, ENODEV,
-				       "lpc.%s: needs the LPC bridge, for "
-				       "example -s 31,lpc",
-				       com_ports[i].name);
+			return needs_bridge(com_ports[i].name, err);
 	}
+	if (lpc == NULL && config_get(config, "lpc.pc-testdev") != NULL)
+		return needs_bridge("pc-testdev", err);
 	return 0;
 }

@@ -8,6 +8,7 @@
 
 #include "base/bytes.h"
 #include "dev/inout.h"
+#include "dev/lpc.h"
 #include "dev/mmio.h"
 #include "dev/pci_priv.h"
 #include "firmware/lowmem.h"
@@ -313,8 +314,10 @@ int pci_bar_assign(struct pci *pci, struct err *err)
 	struct vmctx *ctx = pci->board->ctx;
 	uint64_t high = ALIGN_UP(
 	    vm_get_highmem_base(ctx) + vm_get_highmem_size(ctx), MEM64_SIZE);
+	uint64_t io =
+	    ALIGN_UP(lpc_ports_end(pci->board->lpc, IO_BASE), IO_GRAIN);
 	struct windows windows = {
-	    .io = {IO_BASE, IO_END, "I/O ports"},
+	    .io = {io, IO_END, "I/O ports"},
 	    .mem32 = {FIRMWARE_PCI32_BASE, FIRMWARE_ECAM_BASE,
 		      "memory below 4 GiB"},
 	    .mem64 = {high, high + MEM64_SIZE, "memory above 4 GiB"},

@@ -18,13 +18,13 @@
 	X("virtio-blk", "path", virtio_blk_ops, "disk")                        \
 	X("virtio-rnd", NULL, virtio_rnd_ops, "random numbers")
 
-#define DESCRIPTION(name, first, ops, summary) {name, first, summary},
+#define DESCRIPTION(name, first, ops, summary) {name, first, summary, false},
 #define OPERATIONS(name, first, ops, summary)  &ops,
 
 const struct board_device *board_pci_devices(void)
 {
 	static const struct board_device list[] = {
-	    PCI_DEVICES(DESCRIPTION){NULL, NULL, NULL},
+	    PCI_DEVICES(DESCRIPTION){NULL, NULL, NULL, false},
 	};
 
 	return list;
@@ -46,11 +46,12 @@ const struct pci_device_ops *pci_find_ops(const char *name)
 const struct board_device *board_lpc_devices(void)
 {
 	static const struct board_device list[] = {
-	    {"com1", "path", "serial port at 0x3f8, IRQ 4"},
-	    {"com2", "path", "serial port at 0x2f8, IRQ 3"},
-	    {"com3", "path", "serial port at 0x3e8, IRQ 4"},
-	    {"com4", "path", "serial port at 0x2e8, IRQ 3"},
-	    {NULL, NULL, NULL},
+	    {"com1", "path", "serial port at 0x3f8, IRQ 4", false},
+	    {"com2", "path", "serial port at 0x2f8, IRQ 3", false},
+	    {"com3", "path", "serial port at 0x3e8, IRQ 4", false},
+	    {"com4", "path", "serial port at 0x2e8, IRQ 3", false},
+	    {"pc-testdev", NULL, "ports of kvm-unit-tests", true},
+	    {NULL, NULL, NULL, false},
 	};
 
 	return list;

@@ -19,6 +19,7 @@ const struct board_device *board_lpc_devices(void)
 	static const struct board_device devices[] = {
 	    {"com1", "path", "serial port"},
 	    {"com2", "path", "serial port"},
+	    {"pc-testdev", NULL, "tests", true},
 	    {NULL, NULL, NULL},
 	};
 

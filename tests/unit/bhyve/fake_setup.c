@@ -222,6 +222,11 @@ int board_create(struct vmctx *ctx, struct config *config, struct loop *loop,
 	return error;
 }
 
+void board_set_exit(struct board *board, void (*on_exit)(void *arg, int status),
+		    void *arg)
+{
+}
+
 void board_destroy(struct board *board)
 {
 	the->boards--;

@@ -112,6 +112,8 @@ static void test_slots(void **state)
 	    {"-s 0,hostbridge -s 31,lpc -l com1,stdio vm0",
 	     "pci.0.0.0.device=hostbridge\npci.0.31.0.device=lpc\n"
 	     "lpc.com1.path=stdio\nname=vm0\n"},
+	    {"-s 31,lpc -l pc-testdev v",
+	     "pci.0.31.0.device=lpc\nlpc.pc-testdev=true\nname=v\n"},
 	    {"-s 3:1,uart,/dev/ttyS0 v",
 	     "pci.0.3.1.device=uart\npci.0.3.1.path=/dev/ttyS0\nname=v\n"},
 	    {"-s 255:31:7,uart,tcp=127.0.0.1:1,x,y=z v",
@@ -159,6 +161,8 @@ static void test_bad_slots(void **state)
 		       "invalid lpc device configuration 'bootrom'");
 	assert_refused("-l com1 vm0", STATUS_MALFORMED,
 		       "invalid lpc device configuration 'com1'");
+	assert_refused("-l pc-testdev,x vm0", STATUS_MALFORMED,
+		       "invalid lpc device configuration 'pc-testdev,x'");
 }
 
 static void test_usage(void **state)
@@ -205,7 +209,8 @@ static void test_device_lists(void **state)
 	slots_list_pci(out);
 	slots_list_lpc(out);
 	fclose(out);
-	assert_string_equal(text, "hostbridge\nlpc\nuart\ncom1\ncom2\n");
+	assert_string_equal(text, "hostbridge\nlpc\nuart\ncom1\ncom2\n"
+				  "pc-testdev\n");
 	free(text);
 }
 
