@@ -336,6 +336,9 @@ void *vm_mem_write_begin(struct vmctx *ctx, vm_paddr_t gpa, size_t len);
 void vm_mem_write_end(struct vmctx *ctx, vm_paddr_t gpa, size_t len);
 void vm_mem_dirty(struct vmctx *ctx, vm_paddr_t gpa, size_t len);
 
+void vm_get_guestmem_from_ctx(struct vmctx *ctx, char **guest_baseaddr,
+			      size_t *lowmem_size, size_t *highmem_size);
+
 int vm_gla2gpa(struct vcpu *vcpu, struct vm_guest_paging *paging, uint64_t gla,
 	       int prot, uint64_t *gpa, int *fault);
 int vm_gla2gpa_nofault(struct vcpu *vcpu, struct vm_guest_paging *paging,
@@ -375,6 +378,8 @@ int vm_set_register_set(struct vcpu *vcpu, unsigned int count,
 			const int *regnums, uint64_t *regvals);
 int vm_get_register_set(struct vcpu *vcpu, unsigned int count,
 			const int *regnums, uint64_t *regvals);
+int vm_get_msr(struct vcpu *vcpu, uint32_t index, uint64_t *retval);
+int vm_get_tsc_offset(struct vcpu *vcpu, uint64_t *retval);
 int vm_set_desc(struct vcpu *vcpu, int reg, uint64_t base, uint32_t limit,
 		uint32_t access);
 int vm_get_desc(struct vcpu *vcpu, int reg, uint64_t *base, uint32_t *limit,
@@ -444,6 +449,46 @@ int vm_rtc_gettime(struct vmctx *ctx, time_t *secs);
 uint64_t *vm_get_stats(struct vcpu *vcpu, struct timeval *ret_tv,
 		       int *ret_entries);
 const char *vm_get_stat_desc(struct vmctx *ctx, int index);
+
+/* -- for loaders --------------------------------------------------------- */
+
+int vm_setup_freebsd_registers(struct vcpu *vcpu, uint64_t rip, uint64_t cr3,
+			       uint64_t gdtbase, uint64_t rsp);
+int vm_setup_freebsd_registers_i386(struct vcpu *vcpu, uint32_t eip,
+				    uint32_t gdtbase, uint32_t esp);
+void vm_setup_freebsd_gdt(uint64_t *gdtr);
+
+/* -- not supported ------------------------------------------------------- */
+
+struct vm_mem_domain;
+struct vm_snapshot_meta;
+
+int vm_get_device_fd(struct vmctx *ctx);
+const unsigned long *vm_get_ioctls(size_t *len);
+int vm_setup_memory_domains(struct vmctx *ctx, enum vm_mmap_style style,
+			    struct vm_mem_domain *domains, int ndomains);
+int vm_mmap_memseg(struct vmctx *ctx, vm_paddr_t gpa, int segid, off_t segoff,
+		   size_t len, int prot);
+int vm_munmap_memseg(struct vmctx *ctx, vm_paddr_t gpa, size_t len);
+void *vm_create_devmem(struct vmctx *ctx, int segid, const char *name,
+		       size_t len);
+int vm_get_gpa_pmap(struct vmctx *ctx, uint64_t gpa, uint64_t *pte, int *num);
+int vm_readwrite_kernemu_device(struct vcpu *vcpu, vm_paddr_t gpa, bool write,
+				int size, uint64_t *value);
+int vm_assign_pptdev(struct vmctx *ctx, int bus, int slot, int func);
+int vm_unassign_pptdev(struct vmctx *ctx, int bus, int slot, int func);
+int vm_map_pptdev_mmio(struct vmctx *ctx, int bus, int slot, int func,
+		       vm_paddr_t gpa, size_t len, vm_paddr_t hpa);
+int vm_unmap_pptdev_mmio(struct vmctx *ctx, int bus, int slot, int func,
+			 vm_paddr_t gpa, size_t len);
+int vm_setup_pptdev_msi(struct vmctx *ctx, int bus, int slot, int func,
+			uint64_t addr, uint64_t msg, int numvec);
+int vm_setup_pptdev_msix(struct vmctx *ctx, int bus, int slot, int func,
+			 int idx, uint64_t addr, uint64_t msg,
+			 uint32_t vector_control);
+int vm_disable_pptdev_msix(struct vmctx *ctx, int bus, int slot, int func);
+int vm_snapshot_req(struct vmctx *ctx, struct vm_snapshot_meta *meta);
+int vm_restore_time(struct vmctx *ctx);
 
 /* -- ours ---------------------------------------------------------------- */
 

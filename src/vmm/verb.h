@@ -63,6 +63,11 @@ struct verb_value {
 	uint64_t value;
 };
 
+struct verb_msr {
+	uint64_t index; /* as RDMSR has it */
+	uint64_t value;
+};
+
 struct verb_msi {
 	uint64_t addr, data;
 };
@@ -147,7 +152,9 @@ struct verb_memory {
 	X(CLOCK, clock, value, false, NONE, false)                             \
 	X(MEM_DIRTY, mem_dirty, range, false, NONE, false)                     \
 	X(MEMORY, memory, memory, false, NONE, false)                          \
-	X(REINIT, reinit, value, false, VM, true)
+	X(REINIT, reinit, value, false, VM, true)                              \
+	X(GET_MSR, get_msr, msr, true, VCPU, false)                            \
+	X(TSC_OFFSET, tsc_offset, value, true, VCPU, false)
 
 enum verb_id {
 #define X(name, function, argument, on_vcpu, lock, changes) VERB_##name,

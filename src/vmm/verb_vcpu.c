@@ -9,6 +9,7 @@
 #include "vmm/vm.h"
 #include "x86/cr.h"
 #include "x86/exc.h"
+#include "x86/msr.h"
 
 /* -- registers --------------------------------------------------------------
  */
@@ -149,6 +150,61 @@ int verb_reset_cpu_run(struct vm *vm, struct vmcpu *vcpu, void *arg)
 int verb_restart_run(struct vm *vm, struct vmcpu *vcpu, void *arg)
 {
 	forget_exit(vcpu);
+	return 0;
+}
+
+/* Those that are state; what devices and time make of others is theirs. */
+static const struct {
+	uint32_t index;
+	enum vcpu_msr msr;
+} stored_msrs[] = {
+#define X(name) {MSR_##name, VCPU_MSR_##name},
+    VCPU_MSRS(X)
+#undef X
+};
+
+static const struct {
+	uint32_t index;
+	enum vm_reg_name reg;
+} register_msrs[] = {
+    {MSR_EFER, VM_REG_GUEST_EFER},
+    {MSR_FS_BASE, VM_REG_GUEST_FS_BASE},
+    {MSR_GS_BASE, VM_REG_GUEST_GS_BASE},
+    {MSR_KERNEL_GS_BASE, VM_REG_GUEST_KGS_BASE},
+};
+
+int verb_get_msr_run(struct vm *vm, struct vmcpu *vcpu, void *arg)
+{
+	struct verb_msr *msr = arg;
+
+	vcpu_state_fetch(vcpu);
+	for (size_t i = 0; i < ARRAY_SIZE(stored_msrs); i++) {
+		if (stored_msrs[i].index != msr->index)
+			continue;
+		msr->value = vcpu->state.msr[stored_msrs[i].msr];
+		return 0;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(register_msrs); i++) {
+		if (register_msrs[i].index != msr->index)
+			continue;
+		msr->value = vcpu->state.reg[register_msrs[i].reg];
+		return 0;
+	}
+	if (msr->index == MSR_TSC)
+		msr->value = vcpu_tsc(vcpu);
+	else if (msr->index == MSR_TSC_ADJUST)
+		msr->value = vcpu->state.tsc_adjust;
+	else
+		return -ENOENT;
+	return 0;
+}
+
+int verb_tsc_offset_run(struct vm *vm, struct vmcpu *vcpu, void *arg)
+{
+	struct verb_value *value = arg;
+
+	vcpu_state_fetch(vcpu);
+	value->value = vcpu->state.tsc_offset;
 	return 0;
 }
 

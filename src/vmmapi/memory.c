@@ -172,6 +172,16 @@ vm_paddr_t vm_rev_map_gpa(struct vmctx *ctx, void *addr)
 							    : (vm_paddr_t)-1;
 }
 
+void vm_get_guestmem_from_ctx(struct vmctx *ctx, char **guest_baseaddr,
+			      size_t *lowmem_size, size_t *highmem_size)
+{
+	const struct vm_mem *mem = &ctx->vm->mem;
+
+	*guest_baseaddr = (char *)mem->base;
+	*lowmem_size = mem->low_size;
+	*highmem_size = mem->high_size;
+}
+
 uint32_t vm_get_lowmem_limit(struct vmctx *ctx)
 {
 	return (uint32_t)MEM_LOW_LIMIT;

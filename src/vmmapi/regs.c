@@ -50,6 +50,28 @@ int vm_get_register(struct vcpu *vcpu, int reg, uint64_t *retval)
 	return vm_get_register_set(vcpu, 1, &reg, retval);
 }
 
+int vm_get_msr(struct vcpu *vcpu, uint32_t index, uint64_t *retval)
+{
+	struct verb_msr msr = {.index = index};
+	int error =
+	    door_call(vcpu->ctx, VERB_GET_MSR, vcpu->id, &msr, sizeof(msr));
+
+	if (error == 0)
+		*retval = msr.value;
+	return error;
+}
+
+int vm_get_tsc_offset(struct vcpu *vcpu, uint64_t *retval)
+{
+	struct verb_value value = {0};
+	int error = door_call(vcpu->ctx, VERB_TSC_OFFSET, vcpu->id, &value,
+			      sizeof(value));
+
+	if (error == 0)
+		*retval = value.value;
+	return error;
+}
+
 int vm_set_desc(struct vcpu *vcpu, int reg, uint64_t base, uint32_t limit,
 		uint32_t access)
 {

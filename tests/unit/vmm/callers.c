@@ -108,12 +108,45 @@
 	X(vm_rtc_gettime, int, struct vmctx *, time_t *)                       \
 	X(vm_get_stats, uint64_t *, struct vcpu *, struct timeval *, int *)    \
 	X(vm_get_stat_desc, const char *, struct vmctx *, int)                 \
+	X(vm_get_guestmem_from_ctx, void, struct vmctx *, char **, size_t *,   \
+	  size_t *)                                                            \
+	X(vm_get_msr, int, struct vcpu *, uint32_t, uint64_t *)                \
+	X(vm_get_tsc_offset, int, struct vcpu *, uint64_t *)                   \
+	X(vm_setup_freebsd_registers, int, struct vcpu *, uint64_t, uint64_t,  \
+	  uint64_t, uint64_t)                                                  \
+	X(vm_setup_freebsd_registers_i386, int, struct vcpu *, uint32_t,       \
+	  uint32_t, uint32_t)                                                  \
+	X(vm_setup_freebsd_gdt, void, uint64_t *)                              \
+	X(vm_get_device_fd, int, struct vmctx *)                               \
+	X(vm_get_ioctls, const unsigned long *, size_t *)                      \
+	X(vm_setup_memory_domains, int, struct vmctx *, enum vm_mmap_style,    \
+	  struct vm_mem_domain *, int)                                         \
+	X(vm_mmap_memseg, int, struct vmctx *, vm_paddr_t, int, off_t, size_t, \
+	  int)                                                                 \
+	X(vm_munmap_memseg, int, struct vmctx *, vm_paddr_t, size_t)           \
+	X(vm_create_devmem, void *, struct vmctx *, int, const char *, size_t) \
+	X(vm_get_gpa_pmap, int, struct vmctx *, uint64_t, uint64_t *, int *)   \
+	X(vm_readwrite_kernemu_device, int, struct vcpu *, vm_paddr_t, bool,   \
+	  int, uint64_t *)                                                     \
+	X(vm_assign_pptdev, int, struct vmctx *, int, int, int)                \
+	X(vm_unassign_pptdev, int, struct vmctx *, int, int, int)              \
+	X(vm_map_pptdev_mmio, int, struct vmctx *, int, int, int, vm_paddr_t,  \
+	  size_t, vm_paddr_t)                                                  \
+	X(vm_unmap_pptdev_mmio, int, struct vmctx *, int, int, int,            \
+	  vm_paddr_t, size_t)                                                  \
+	X(vm_setup_pptdev_msi, int, struct vmctx *, int, int, int, uint64_t,   \
+	  uint64_t, int)                                                       \
+	X(vm_setup_pptdev_msix, int, struct vmctx *, int, int, int, int,       \
+	  uint64_t, uint64_t, uint32_t)                                        \
+	X(vm_disable_pptdev_msix, int, struct vmctx *, int, int, int)          \
+	X(vm_snapshot_req, int, struct vmctx *, struct vm_snapshot_meta *)     \
+	X(vm_restore_time, int, struct vmctx *)                                \
 	X(vm_get_engine, const char *, struct vmctx *, const char **)          \
 	X(vm_clock_gettime, int, struct vmctx *, uint64_t *)
 
 int main(void)
 {
-	const void *addresses[128];
+	const void *addresses[160];
 	int count = 0, missing = 0;
 
 #define X(name, type, ...)                                                     \
