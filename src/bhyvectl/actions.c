@@ -10,6 +10,7 @@
 
 #include "base/bits.h"
 #include "bhyvectl/bhyvectl.h"
+#include "x86/msr.h"
 
 /* -- vCPUs --------------------------------------------------------------------
  */
@@ -86,6 +87,30 @@ static int set_x2apic(struct session *s, const struct action *action,
 		   : vm_set_x2apic_state(s->vcpu, (enum x2apic_state)state);
 }
 
+/* VMX's layout (SDM vol. 3, 25.8.3), as in vmm.ko. */
+#define INTINFO_TYPE(info)  ((info) >> 8 & 7)
+#define INTINFO_HAS_ERROR   BIT(11)
+#define INTINFO_VALID       BIT(31)
+#define INTINFO_ERROR(info) ((uint32_t)((info) >> 32))
+
+static void print_intinfo(const char *title, uint64_t info)
+{
+	static const char *const types[] = {"extint",    "type 1", "nmi",
+					    "exception", "swint",  "type 5",
+					    "type 6",    "type 7"};
+
+	printf("%s:\t", title);
+	if ((info & INTINFO_VALID) == 0)
+		printf("n/a");
+	else
+		printf("%s %u", types[INTINFO_TYPE(info)],
+		       (unsigned int)(info & 0xff));
+	if ((info & INTINFO_VALID) != 0 && (info & INTINFO_HAS_ERROR) != 0)
+		printf(", errcode 0x%x", INTINFO_ERROR(info));
+	printf("\n");
+}
+
+/* Cut short by the last exit, and the one that waits to be delivered. */
 static int get_intinfo(struct session *s, const struct action *action,
 		       const char *value)
 {
@@ -93,24 +118,48 @@ static int get_intinfo(struct session *s, const struct action *action,
 
 	if (vm_get_intinfo(s->vcpu, &info[0], &info[1]) != 0)
 		return -1;
-	printf("pending exception: 0x%016" PRIx64 " 0x%016" PRIx64 "\n",
-	       info[0], info[1]);
+	print_intinfo("pending", info[0]);
+	print_intinfo("current", info[1]);
 	return 0;
 }
 
-static int get_stats(struct session *s, const struct action *action,
-		     const char *value)
+static int get_tsc_offset(struct session *s, const struct action *action,
+			  const char *value)
 {
-	int count;
-	uint64_t *stats = vm_get_stats(s->vcpu, NULL, &count);
+	uint64_t offset;
 
-	if (stats == NULL)
+	if (vm_get_tsc_offset(s->vcpu, &offset) != 0)
 		return -1;
-	printf("vcpu%d stats:\n", s->cpu);
-	for (int i = 0; i < count; i++)
-		printf("%-40s\t%" PRIu64 "\n", vm_get_stat_desc(s->ctx, i),
-		       stats[i]);
+	printf("tsc_offset[%d]\t0x%016" PRIx64 "\n", s->cpu, offset);
 	return 0;
+}
+
+static int print_msr(struct session *s, const char *name, uint32_t index)
+{
+	uint64_t msr;
+
+	if (vm_get_msr(s->vcpu, index, &msr) != 0)
+		return -1;
+	printf("%s[%d]\t0x%016" PRIx64 "\n", name, s->cpu, msr);
+	return 0;
+}
+
+static int get_pat(struct session *s, const struct action *action,
+		   const char *value)
+{
+	return print_msr(s, "guest_pat", MSR_PAT);
+}
+
+static int get_sysenter(struct session *s, const struct action *action,
+			const char *value)
+{
+	int error = print_msr(s, "guest_sysenter_cs", MSR_SYSENTER_CS);
+
+	if (error == 0)
+		error = print_msr(s, "guest_sysenter_sp", MSR_SYSENTER_ESP);
+	if (error == 0)
+		error = print_msr(s, "guest_sysenter_ip", MSR_SYSENTER_EIP);
+	return error;
 }
 
 static int inject_nmi(struct session *s, const struct action *action,
@@ -136,6 +185,8 @@ static void print_cpus(const char *title, const cpuset_t *cpus)
 	const char *between = " ";
 
 	printf("%s:\t", title);
+	if (CPU_COUNT(cpus) == 0)
+		printf(" (none)");
 	for (int i = 0; i < VM_MAXCPU; i++)
 		if (CPU_ISSET(i, cpus)) {
 			printf("%s%d", between, i);
@@ -216,6 +267,46 @@ static int get_memmap(struct session *s, const struct action *action,
 		gpa += len;
 	}
 	return errno == ENOENT ? 0 : -1;
+}
+
+/* In what it is, and at which offset; there are no nested page tables. */
+static int get_gpa_pmap(struct session *s, const struct action *action,
+			const char *value)
+{
+	vm_paddr_t gpa = 0;
+	uint64_t wanted;
+	int error = parse_number(action->option, value, UINT64_MAX, &wanted);
+	int segment, prot, flags;
+	off_t offset;
+	size_t len;
+
+	if (error != 0)
+		return error;
+	while (vm_mmap_getnext(s->ctx, &gpa, &segment, &offset, &len, &prot,
+			       &flags) == 0) {
+		if (wanted - gpa < len) {
+			printf("gpa 0x%" PRIx64 ": sysmem+0x%" PRIx64 "\n",
+			       wanted, (uint64_t)offset + (wanted - gpa));
+			return 0;
+		}
+		gpa += len;
+	}
+	if (errno != ENOENT)
+		return -1;
+	printf("gpa 0x%" PRIx64 ": not mapped\n", wanted);
+	return 0;
+}
+
+/* The library's limit is the host's room, which it checks. */
+static int set_memory(struct session *s, const struct action *action,
+		      const char *value)
+{
+	uint64_t size;
+	int error =
+	    parse_number(action->option, value, UINT64_MAX / MiB, &size);
+
+	return error != 0 ? error
+			  : vm_setup_memory(s->ctx, size * MiB, VM_MMAP_ALL);
 }
 
 static int get_lowmem(struct session *s, const struct action *action,
@@ -327,11 +418,10 @@ static int resume_vm(struct session *s, const struct action *action,
 static int not_built(struct session *s, const struct action *action,
 		     const char *value)
 {
-	fprintf(stderr,
-		"bhyvectl: --%s: snapshots are not built in this "
-		"version\n",
-		action->option);
-	return EX_USAGE;
+	s->refusal = "snapshots are not built in this version";
+	s->refused = action->option;
+	errno = ENOTSUP;
+	return -1;
 }
 
 /* main carries these two out. */
@@ -346,6 +436,7 @@ static int get_all(struct session *s, const struct action *action,
 
 const struct action vm_actions[] = {
     {"create", NULL, in_main, 0, true},
+    {"set-mem", "MB", set_memory, 0, false},
     {"setcap", "0|1", set_capability, 0, false},
     {"set-x2apic-state", "0|1", set_x2apic, 0, false},
     {"set-rtc-time", "SECONDS", set_rtc_time, 0, false},
@@ -356,8 +447,12 @@ const struct action vm_actions[] = {
     {"get-highmem", NULL, get_highmem, 0, false},
     {"get-memmap", NULL, get_memmap, 0, false},
     {"get-memseg", NULL, get_memseg, 0, false},
+    {"get-gpa-pmap", "GPA", get_gpa_pmap, 0, false},
     {"get-x2apic-state", NULL, get_x2apic, 0, false},
     {"get-intinfo", NULL, get_intinfo, 0, false},
+    {"get-tsc-offset", NULL, get_tsc_offset, 0, false},
+    {"get-guest-pat", NULL, get_pat, 0, false},
+    {"get-guest-sysenter", NULL, get_sysenter, 0, false},
     {"getcap", NULL, get_capabilities, 0, false},
     {"get-rtc-time", NULL, get_rtc_time, 0, false},
     {"get-active-cpus", NULL, get_cpus, 0, false},
@@ -365,6 +460,7 @@ const struct action vm_actions[] = {
     {"get-debug-cpus", NULL, get_cpus, 2, false},
     {"get-cpu-topology", NULL, get_topology, 0, false},
     {"get-stats", NULL, get_stats, 0, false},
+    {"run", NULL, run_vcpu, 0, false},
     {"inject-nmi", NULL, inject_nmi, 0, false},
     {"assert-lapic-lvt", "PIN", assert_lvt, 0, false},
     {"pause", NULL, pause_vm, 0, true},
@@ -385,7 +481,7 @@ static int get_all(struct session *s, const struct action *action,
 	for (size_t i = 0; i < ARRAY_SIZE(vm_actions) && error == 0; i++) {
 		const struct action *row = &vm_actions[i];
 
-		if (strncmp(row->option, "get", 3) == 0 &&
+		if (strncmp(row->option, "get", 3) == 0 && row->value == NULL &&
 		    row->run != get_all && row->run != get_nvram)
 			error = row->run(s, row, NULL);
 	}

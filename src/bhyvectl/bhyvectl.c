@@ -22,6 +22,7 @@ enum setting {
 	SET_DESC_ACCESS,
 	SET_CAPNAME,
 	SET_NVRAM_OFFSET,
+	SET_JSON,
 	SETTING_COUNT
 };
 
@@ -37,6 +38,7 @@ static const struct setting_row {
     [SET_DESC_ACCESS] = {"desc-access", "RIGHTS"},
     [SET_CAPNAME] = {"capname", "NAME"},
     [SET_NVRAM_OFFSET] = {"rtc-nvram-offset", "OFFSET"},
+    [SET_JSON] = {"json", NULL},
 };
 
 #define ACTIONS_MAX 256
@@ -48,6 +50,7 @@ struct request {
 	const char *value[ACTIONS_MAX];
 	bool asked[ACTIONS_MAX];
 	size_t actions;
+	size_t shown; /* in the usage: those before it */
 	struct option options[ACTIONS_MAX + SETTING_COUNT + 1];
 };
 
@@ -66,6 +69,8 @@ static void add_all_actions(struct request *request)
 	add_actions(request, register_sets, register_set_count);
 	add_actions(request, register_gets, register_get_count);
 	add_actions(request, vm_actions + 1, vm_action_count - 1);
+	request->shown = request->actions;
+	add_actions(request, refused_actions, refused_action_count);
 }
 
 static void make_options(struct request *request)
@@ -75,7 +80,10 @@ static void make_options(struct request *request)
 	add_all_actions(request);
 	for (int i = 0; i < SETTING_COUNT; i++)
 		*option++ = (struct option){setting_rows[i].option,
-					    required_argument, NULL, i + 1};
+					    setting_rows[i].value != NULL
+						? required_argument
+						: no_argument,
+					    NULL, i + 1};
 	for (size_t i = 0; i < request->actions; i++)
 		*option++ = (struct option){request->action[i]->option,
 					    request->action[i]->value != NULL
@@ -98,7 +106,7 @@ static int usage(const struct request *request)
 	fprintf(stderr, "usage: bhyvectl --vm=<NAME>\n");
 	for (int i = SET_VM + 1; i < SETTING_COUNT; i++)
 		print_option(setting_rows[i].option, setting_rows[i].value);
-	for (size_t i = 0; i < request->actions; i++)
+	for (size_t i = 0; i < request->shown; i++)
 		print_option(request->action[i]->option,
 			     request->action[i]->value);
 	return 1;
@@ -129,7 +137,8 @@ static int parse(struct request *request, int argc, char *argv[])
 		if (found == '?')
 			return usage(request);
 		if (found <= SETTING_COUNT)
-			request->setting[found - 1] = optarg;
+			request->setting[found - 1] =
+			    optarg != NULL ? optarg : "";
 		else {
 			request->asked[found - SETTING_COUNT - 1] = true;
 			request->value[found - SETTING_COUNT - 1] = optarg;
@@ -175,12 +184,15 @@ static bool is_asked(const struct request *request, const char *option)
  * --------------------------------------------------------------
  */
 
-static int failed(void)
+static int failed(const struct session *s)
 {
 	int error = errno;
 
 	fflush(stdout);
-	fprintf(stderr, "bhyvectl: %s\n", vm_error_text());
+	if (s->refusal != NULL)
+		fprintf(stderr, "bhyvectl: --%s: %s\n", s->refused, s->refusal);
+	else
+		fprintf(stderr, "bhyvectl: %s\n", vm_error_text());
 	printf("errno = %d\n", error);
 	return 1;
 }
@@ -193,9 +205,9 @@ static int open_vm(struct session *s, bool destroy)
 	if (s->ctx == NULL && destroy && errno == EINVAL)
 		s->ctx = vm_openf(s->name, VMMAPI_OPEN_REINIT);
 	if (s->ctx == NULL)
-		return failed();
+		return failed(s);
 	s->vcpu = vm_vcpu_open(s->ctx, s->cpu);
-	return s->vcpu == NULL ? failed() : 0;
+	return s->vcpu == NULL ? failed(s) : 0;
 }
 
 static int carry_out(struct session *s, const struct request *request)
@@ -208,7 +220,7 @@ static int carry_out(struct session *s, const struct request *request)
 			continue;
 		error = action->run(s, action, request->value[i]);
 		if (error < 0)
-			return failed();
+			return failed(s);
 		if (error > 0)
 			return error;
 	}
@@ -235,7 +247,7 @@ static int work(struct session *s, const struct request *request)
 	int status;
 
 	if (is_asked(request, "create") && vm_create(s->name) != 0)
-		return failed();
+		return failed(s);
 	status = open_vm(s, destroy);
 	if (status == 0)
 		status = carry_out(s, request);
@@ -265,10 +277,11 @@ static int make_session(struct session *s, const struct request *request)
 	    .desc_access = setting[SET_DESC_ACCESS],
 	    .capname = setting[SET_CAPNAME],
 	    .nvram_offset = setting[SET_NVRAM_OFFSET],
+	    .json = setting[SET_JSON] != NULL,
 	};
 	if (error == 0 && setting[SET_RUNDIR] != NULL &&
 	    vm_set_option("rundir", setting[SET_RUNDIR]) != 0)
-		error = failed();
+		error = failed(s);
 	return error;
 }
 

@@ -16,6 +16,9 @@ struct session {
 	/* options that belong to others; NULL: not given */
 	const char *desc_base, *desc_limit, *desc_access;
 	const char *capname, *nvram_offset;
+	bool json;
+	/* why an action was refused, and its option; NULL: the library knows */
+	const char *refusal, *refused;
 };
 
 /*
@@ -36,6 +39,15 @@ extern const struct action register_sets[], register_gets[];
 extern const size_t register_set_count, register_get_count;
 extern const struct action vm_actions[];
 extern const size_t vm_action_count;
+
+/* What is there only to be refused by name; not in the usage. */
+extern const struct action refused_actions[];
+extern const size_t refused_action_count;
+
+/* Rows that have a file of their own. */
+int get_stats(struct session *s, const struct action *action,
+	      const char *value);
+int run_vcpu(struct session *s, const struct action *action, const char *value);
 
 /* For --get-all. */
 int print_all_registers(struct session *s);
