@@ -2,6 +2,7 @@
 #include "bhyve/dump.h"
 
 #include <stdio.h>
+#include <sys/mman.h>
 
 #include "base/bits.h"
 
@@ -100,6 +101,73 @@ static void dump_segments(FILE *out, struct vcpu *vcpu)
 	}
 }
 
+#define EFER_LMA BIT(10)
+#define CR0_PE   BIT(0)
+#define CR0_PG   BIT(31)
+#define CR4_PAE  BIT(5)
+#define CR4_LA57 BIT(12)
+#define CS_LONG  BIT(13)
+
+static struct vm_guest_paging paging_of(struct vcpu *vcpu, uint32_t cs_access)
+{
+	uint64_t cr0 = 0, cr4 = 0, efer = 0;
+	struct vm_guest_paging paging = {0};
+
+	vm_get_register(vcpu, VM_REG_GUEST_CR0, &cr0);
+	vm_get_register(vcpu, VM_REG_GUEST_CR3, &paging.cr3);
+	vm_get_register(vcpu, VM_REG_GUEST_CR4, &cr4);
+	vm_get_register(vcpu, VM_REG_GUEST_EFER, &efer);
+	if ((efer & EFER_LMA) != 0)
+		paging.cpu_mode = (cs_access & CS_LONG) != 0
+				      ? CPU_MODE_64BIT
+				      : CPU_MODE_COMPATIBILITY;
+	else
+		paging.cpu_mode =
+		    (cr0 & CR0_PE) != 0 ? CPU_MODE_PROTECTED : CPU_MODE_REAL;
+	if ((cr0 & CR0_PG) == 0)
+		paging.paging_mode = PAGING_MODE_FLAT;
+	else if ((cr4 & CR4_PAE) == 0)
+		paging.paging_mode = PAGING_MODE_32;
+	else if ((efer & EFER_LMA) == 0)
+		paging.paging_mode = PAGING_MODE_PAE;
+	else
+		paging.paging_mode = (cr4 & CR4_LA57) != 0 ? PAGING_MODE_64_LA57
+							   : PAGING_MODE_64;
+	return paging;
+}
+
+#define LONGEST_INSTRUCTION 15
+
+/* The bytes at RIP, as far as there is memory. */
+static void dump_instruction(FILE *out, struct vcpu *vcpu)
+{
+	struct vm_guest_paging paging;
+	uint64_t base = 0, rip = 0;
+	uint32_t limit, access;
+
+	if (vm_get_desc(vcpu, VM_REG_GUEST_CS, &base, &limit, &access) != 0 ||
+	    vm_get_register(vcpu, VM_REG_GUEST_RIP, &rip) != 0)
+		return;
+	paging = paging_of(vcpu, access);
+	if (paging.cpu_mode == CPU_MODE_64BIT)
+		base = 0;
+	fprintf(out, "\tinstruction\t");
+	for (unsigned i = 0; i < LONGEST_INSTRUCTION; i++) {
+		const uint8_t *byte = NULL;
+		uint64_t gpa;
+		int fault = 0;
+
+		if (vm_gla2gpa_nofault(vcpu, &paging, base + rip + i, PROT_READ,
+				       &gpa, &fault) == 0 &&
+		    fault == 0)
+			byte = vm_map_gpa(vcpu_ctx(vcpu), gpa, 1);
+		if (byte == NULL)
+			break;
+		fprintf(out, "%02x ", *byte);
+	}
+	fprintf(out, "\n");
+}
+
 char *dump_exit(struct vcpu *vcpu, const struct vm_exit *exit, const char *line)
 {
 	char *text = NULL;
@@ -113,6 +181,7 @@ char *dump_exit(struct vcpu *vcpu, const struct vm_exit *exit, const char *line)
 	fprintf(out, "\treason\t\t%s\n", dump_exit_name(exit->exitcode));
 	fprintf(out, "\trip\t\t0x%016jx\n", (uintmax_t)exit->rip);
 	fprintf(out, "\tinst_length\t%d\n", exit->inst_length);
+	dump_instruction(out, vcpu);
 	dump_registers(out, vcpu);
 	dump_segments(out, vcpu);
 	if (fclose(out) != 0)

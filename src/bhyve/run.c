@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "backend/loop.h"
+#include "bhyve/dump.h"
 #include "bhyve/machine.h"
 #include "bhyve/signals.h"
 #include "bhyve/status.h"
@@ -75,17 +76,28 @@ static void pin(struct cpu *cpu)
 			    strerror(error));
 }
 
-/* vm_run refused. When another process runs the VM, it is not ours to stop. */
+/*
+ * vm_run refused. When another process runs the VM, it is not ours to stop.
+ * When the engine gave up in the middle (EIO), the registers say where.
+ */
 static void run_failed(struct cpu *cpu, int error)
 {
-	char report[600];
+	struct vm_exit exit = {.exitcode = VM_EXITCODE_BOGUS};
+	char line[600], *report = NULL;
 
-	snprintf(report, sizeof(report), "bhyve: vcpu %d does not run: %s\n",
+	snprintf(line, sizeof(line), "vcpu %d does not run: %s",
 		 vcpu_id(cpu->vcpu), vm_error_text());
+	if (error == EIO) {
+		vm_get_register(cpu->vcpu, VM_REG_GUEST_RIP, &exit.rip);
+		report = dump_exit(cpu->vcpu, &exit, line);
+	} else if (asprintf(&report, "bhyve: %s\n", line) < 0) {
+		report = NULL;
+	}
 	if (error == EBUSY)
 		machine_ended(cpu->machine, STATUS_ERROR, report);
 	else
 		machine_end(cpu->machine, STATUS_ERROR, report);
+	free(report);
 }
 
 static void vm_loop(struct cpu *cpu)

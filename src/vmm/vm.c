@@ -121,8 +121,13 @@ static int vcpu_into_engine(struct vm *vm, struct vmcpu *vcpu, struct err *err)
 	error = vm->engine->state_set(vcpu, &vcpu->state);
 	if (error == 0)
 		error = vcpu_lapic_store(vcpu);
-	if (error != 0)
+	if (error != 0) {
+		err_set(err, -error,
+			"vCPU %u: engine %s refuses its state: %s; try "
+			"engine=soft, or begin anew (bhyvectl --destroy)",
+			vcpu->id, vm->engine->name, strerror(-error));
 		vm->engine->vcpu_destroy(vcpu);
+	}
 	return error;
 }
 

@@ -2,6 +2,7 @@
 /* The KVM engine's objects: a VM's and a vCPU's part, made and destroyed. */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -131,6 +132,19 @@ static void vcpu_part_destroy(struct vmcpu *vcpu)
 	vcpu->engine_data = NULL;
 }
 
+static int no_vcpu(struct kvm_cpu *c, int error, struct err *err)
+{
+	int max = ioctl(c->kvm->kvm, KVM_CHECK_EXTENSION, KVM_CAP_MAX_VCPUS);
+
+	if (max > 0 && (unsigned)max <= c->vcpu->id)
+		return err_set(err, error,
+			       "%s: KVM_CREATE_VCPU: %s; this host's KVM has "
+			       "no more than %d: give -c %d",
+			       c->vcpu->vm->name, strerror(error), max, max);
+	return kvm_failed(err, c->vcpu->vm->name, "KVM_CREATE_VCPU", error,
+			  "try fewer CPUs (-c)");
+}
+
 static int set_up_vcpu(struct kvm_cpu *c, struct err *err)
 {
 	struct kvm_vm *kvm = c->kvm;
@@ -138,8 +152,7 @@ static int set_up_vcpu(struct kvm_cpu *c, struct err *err)
 
 	c->fd = ioctl(kvm->fd, KVM_CREATE_VCPU, (unsigned long)c->vcpu->id);
 	if (c->fd < 0)
-		return kvm_failed(err, kvm->vm->name, "KVM_CREATE_VCPU", errno,
-				  "try fewer CPUs (-c)");
+		return no_vcpu(c, errno, err);
 	run = mmap(NULL, kvm->run_size, PROT_READ | PROT_WRITE, MAP_SHARED,
 		   c->fd, 0);
 	if (run == MAP_FAILED)

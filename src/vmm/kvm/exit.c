@@ -71,7 +71,7 @@ static int serve_port(struct kvm_cpu *c, struct vm_exit *exit)
 	unsigned bytes = c->run->io.size;
 
 	if (!ports_are_inside(c))
-		return -EIO;
+		return kvm_nonsense(c, "an I/O exit");
 	for (; c->piece < c->run->io.count; c->piece++) {
 		uint32_t value = in ? 0 : (uint32_t)load(port_data(c), bytes);
 
@@ -113,7 +113,7 @@ static int serve_mmio(struct kvm_cpu *c, struct vm_exit *exit)
 	bool write = c->run->mmio.is_write != 0;
 
 	if (c->run->mmio.len > sizeof(c->run->mmio.data))
-		return -EIO;
+		return kvm_nonsense(c, "an MMIO exit");
 	for (; c->piece < c->run->mmio.len; c->piece += c->part_bytes) {
 		uint64_t gpa = c->run->mmio.phys_addr + c->piece;
 		uint8_t *data = c->run->mmio.data + c->piece;

@@ -21,6 +21,22 @@ static const char *internal_error(uint32_t suberror)
 	}
 }
 
+/* VMX's basic exit reason with bit 31: SDM vol. 3, 27.8; the rest is KVM's or
+   SVM's. */
+static const char *entry_failure(uint64_t reason)
+{
+	switch (reason) {
+	case 0x80000021:
+		return ": its state is invalid";
+	case 0x80000022:
+		return ": an MSR cannot be loaded";
+	case 0x80000029:
+		return ": a machine check came in between";
+	default:
+		return "";
+	}
+}
+
 /* The instruction's bytes, which KVM knows in one case only. */
 static void describe_bytes(const struct kvm_run *run, char *text, size_t size)
 {
@@ -62,14 +78,24 @@ int kvm_gave_up(struct kvm_cpu *c)
 		return err_set(
 		    err, EIO,
 		    "vcpu %u: KVM_RUN: the CPU refuses the guest's state at "
-		    "0x%jx, reason 0x%jx on host CPU %u; try engine=soft",
+		    "0x%jx, reason 0x%jx on host CPU %u%s; try engine=soft",
 		    id, (uintmax_t)rip,
 		    (uintmax_t)run->fail_entry.hardware_entry_failure_reason,
-		    run->fail_entry.cpu);
+		    run->fail_entry.cpu,
+		    entry_failure(
+			run->fail_entry.hardware_entry_failure_reason));
 	default:
 		return err_set(err, EIO,
 			       "vcpu %u: KVM_RUN: exit %u at 0x%jx, which we "
 			       "did not ask for; try engine=soft",
 			       id, run->exit_reason, (uintmax_t)rip);
 	}
+}
+
+int kvm_nonsense(struct kvm_cpu *c, const char *what)
+{
+	return err_set(&c->vcpu->failure, EIO,
+		       "vcpu %u: KVM_RUN: %s that cannot be; see the kernel's "
+		       "log, or use engine=soft",
+		       c->vcpu->id, what);
 }

@@ -179,6 +179,8 @@ bool kvm_exit_is_room_write(const struct kvm_cpu *c);
 
 /* KVM gave up: -EIO with a line in c->vcpu->failure. */
 int kvm_gave_up(struct kvm_cpu *c);
+/* KVM says something that makes no sense: the same. */
+int kvm_nonsense(struct kvm_cpu *c, const char *what);
 
 /* -- run.c ------------------------------------------------------------------
  */

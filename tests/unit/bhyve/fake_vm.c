@@ -197,3 +197,27 @@ bool board_power_button(struct board *board)
 	pthread_mutex_unlock(&ctx->lock);
 	return heard;
 }
+
+/* Ten bytes of code, wherever somebody looks. */
+static uint8_t fake_code[] = {0x0f, 0x0b, 0x90, 0x90, 0x90,
+			      0x90, 0x90, 0x90, 0x90, 0x90};
+
+struct vmctx *vcpu_ctx(struct vcpu *vcpu)
+{
+	return vcpu->ctx;
+}
+
+int vm_gla2gpa_nofault(struct vcpu *vcpu, struct vm_guest_paging *paging,
+		       uint64_t gla, int prot, uint64_t *gpa, int *fault)
+{
+	*gpa = gla;
+	*fault = 0;
+	return 0;
+}
+
+void *vm_map_gpa(struct vmctx *ctx, vm_paddr_t gpa, size_t len)
+{
+	uint64_t at = gpa & 0xfff;
+
+	return at + len <= sizeof(fake_code) ? fake_code + at : NULL;
+}
