@@ -133,6 +133,7 @@ static uint32_t device_read(struct pci_device *dev, unsigned int offset,
 	if (dev->ops->config_reading != NULL)
 		dev->ops->config_reading(dev, offset, bytes);
 	value = pci_cfg_get(dev, offset, bytes);
+	value |= pci_msi_pending(dev, offset, bytes);
 	if (overlaps(offset, bytes, PCI_CFG_STATUS, 1)) {
 		pthread_mutex_lock(&dev->irq_lock);
 		raised = dev->intx_level;

@@ -7,14 +7,17 @@
 #include "base/bytes.h"
 #include "dev/pci_priv.h"
 
-/* MSI capability with 64-bit address. */
+/* MSI capability with 64-bit address and masks. */
 #define MSI_CONTROL               2
 #define MSI_ADDRESS_LOW           4
 #define MSI_ADDRESS_HIGH          8
 #define MSI_DATA                  12
-#define MSI_SIZE                  14
+#define MSI_MASK_BITS             16
+#define MSI_PENDING_BITS          20
+#define MSI_SIZE                  24
 #define MSI_ENABLE                0x0001
 #define MSI_64BIT                 0x0080
+#define MSI_MASKABLE              0x0100
 #define MSI_ENABLED_LOG2(control) ((control) >> 4 & 7)
 
 /* MSI-X capability and table. */
@@ -62,13 +65,38 @@ int pci_add_msi(struct pci_device *dev, unsigned int messages, struct err *err)
 	if (cap < 0 || messages == 0 || messages > PCI_MSI_MAX)
 		return err_set(err, EINVAL, "no room for %u MSI messages",
 			       messages);
-	pci_cfg_set(dev, offset + MSI_CONTROL, 2, MSI_64BIT | log2 << 1);
+	pci_cfg_set(dev, offset + MSI_CONTROL, 2,
+		    MSI_64BIT | MSI_MASKABLE | log2 << 1);
 	pci_cfg_writable(dev, offset + MSI_CONTROL, 2, MSI_ENABLE | 7u << 4);
 	pci_cfg_writable(dev, offset + MSI_ADDRESS_LOW, 4, ~3u);
 	pci_cfg_writable(dev, offset + MSI_ADDRESS_HIGH, 4, ~0u);
 	pci_cfg_writable(dev, offset + MSI_DATA, 2, 0xffff);
+	pci_cfg_writable(dev, offset + MSI_MASK_BITS, 4,
+			 (uint32_t)(BIT(1u << log2) - 1));
 	dev->msi.cap = offset;
 	return 0;
+}
+
+/* A message outside of what LAPICs take is a write to nowhere: ignored. */
+static void send(struct pci_device *dev, uint64_t address, uint32_t data)
+{
+	(void)vm_raise_msi(dev->pci->board->ctx, address, data, dev->bus,
+			   dev->slot, dev->func);
+}
+
+/* Sends what waited and may go now (6.8.1.7, 6.8.1.8). */
+static void send_pending_msi(struct pci_device *dev)
+{
+	struct pci_msi *msi = &dev->msi;
+
+	if (!msi->enabled)
+		msi->pending = 0;
+	for (unsigned int i = 0; i < msi->messages; i++) {
+		if (!(msi->pending & ~msi->masked & BIT(i)))
+			continue;
+		msi->pending &= ~(uint32_t)BIT(i);
+		send(dev, msi->address, (msi->data & ~(msi->messages - 1)) | i);
+	}
 }
 
 static void read_msi(struct pci_device *dev)
@@ -83,6 +111,8 @@ static void read_msi(struct pci_device *dev)
 	    pci_cfg_get(dev, msi->cap + MSI_ADDRESS_LOW, 4) |
 	    (uint64_t)pci_cfg_get(dev, msi->cap + MSI_ADDRESS_HIGH, 4) << 32;
 	msi->data = (uint16_t)pci_cfg_get(dev, msi->cap + MSI_DATA, 2);
+	msi->masked = pci_cfg_get(dev, msi->cap + MSI_MASK_BITS, 4);
+	send_pending_msi(dev);
 }
 
 bool pci_msi_enabled(struct pci_device *dev)
@@ -95,22 +125,35 @@ bool pci_msi_enabled(struct pci_device *dev)
 	return enabled;
 }
 
-/* A message outside of what LAPICs take is a write to nowhere: ignored. */
-static void send(struct pci_device *dev, uint64_t address, uint32_t data)
-{
-	(void)vm_raise_msi(dev->pci->board->ctx, address, data, dev->bus,
-			   dev->slot, dev->func);
-}
-
 void pci_msi_send(struct pci_device *dev, unsigned int message)
 {
-	const struct pci_msi *msi = &dev->msi;
+	struct pci_msi *msi = &dev->msi;
 
 	pthread_mutex_lock(&dev->irq_lock);
-	if (msi->enabled && message < msi->messages)
-		send(dev, msi->address,
-		     (msi->data & ~(msi->messages - 1)) | message);
+	if (msi->enabled && message < msi->messages) {
+		msi->pending |= (uint32_t)BIT(message);
+		send_pending_msi(dev);
+	}
 	pthread_mutex_unlock(&dev->irq_lock);
+}
+
+uint32_t pci_msi_pending(struct pci_device *dev, unsigned int offset,
+			 unsigned int bytes)
+{
+	unsigned int start = dev->msi.cap + MSI_PENDING_BITS;
+	uint32_t pending, value = 0;
+
+	if (dev->msi.cap == 0)
+		return 0;
+	pthread_mutex_lock(&dev->irq_lock);
+	pending = dev->msi.pending;
+	pthread_mutex_unlock(&dev->irq_lock);
+	for (unsigned int i = 0; i < bytes; i++) {
+		if (offset + i >= start && offset + i < start + 4)
+			value |= (pending >> (8 * (offset + i - start)) & 0xff)
+				 << (8 * i);
+	}
+	return value;
 }
 
 /* -- MSI-X ----------------------------------------------------------------- */
@@ -287,6 +330,7 @@ void pci_msi_config_changed(struct pci_device *dev)
 /* One size for all: rows beyond a device's vectors are zero. */
 struct irq_state {
 	uint8_t intx_level;
+	uint32_t msi_pending;
 	uint16_t vectors;
 	uint32_t table[PCI_MSIX_MAX * 4];
 	uint64_t pending[PCI_MSIX_MAX / 64];
@@ -301,21 +345,22 @@ static int post_load(void *object)
 
 static const struct state_field irq_fields[] = {
     STATE_SCALAR(struct irq_state, intx_level),
+    STATE_SCALAR(struct irq_state, msi_pending),
     STATE_SCALAR(struct irq_state, vectors),
     STATE_ARRAY(struct irq_state, table),
     STATE_ARRAY(struct irq_state, pending),
 };
 
-/* Without MSI-X only the first two are there. */
+/* Without MSI-X only the first three are there. */
 static struct state_class irq_class(const struct pci_device *dev)
 {
 	bool msix = dev->msix.vectors > 0;
 
 	return (struct state_class){
 	    .name = msix ? "pci-msix" : "pci-intx",
-	    .version = 1,
+	    .version = 2,
 	    .fields = irq_fields,
-	    .field_count = msix ? ARRAY_SIZE(irq_fields) : 2,
+	    .field_count = msix ? ARRAY_SIZE(irq_fields) : 3,
 	    .post_load = post_load,
 	};
 }
@@ -335,6 +380,7 @@ int pci_irq_save(struct pci_device *dev, struct state_writer *writer)
 		return -ENOMEM;
 	pthread_mutex_lock(&dev->irq_lock);
 	s->intx_level = dev->intx_level;
+	s->msi_pending = dev->msi.pending;
 	s->vectors = (uint16_t)dev->msix.vectors;
 	if (s->vectors > 0) {
 		memcpy(s->table, dev->msix.table,
@@ -352,6 +398,8 @@ static void take(struct pci_device *dev, const struct irq_state *s)
 	struct pci_msix *msix = &dev->msix;
 
 	dev->intx_level = s->intx_level && dev->has_intx;
+	/* What is no message goes when the configuration is applied. */
+	dev->msi.pending = dev->msi.cap != 0 ? s->msi_pending : 0;
 	if (msix->vectors == 0)
 		return;
 	memcpy(msix->table, s->table, msix->vectors * sizeof(*msix->table));

@@ -27,6 +27,8 @@ struct pci_msi {
 	unsigned int messages; /* that the guest has enabled; a power of two */
 	uint64_t address;
 	uint16_t data;
+	uint32_t masked; /* one bit a message */
+	uint32_t pending;
 };
 
 struct pci_msix_entry {
@@ -110,6 +112,9 @@ void pci_bar_decode(struct pci_device *dev);
 void pci_bar_unmap_all(struct pci_device *dev);
 
 /* pci_msi.c */
+/* The pending bits that such a read finds beside what cfg holds. */
+uint32_t pci_msi_pending(struct pci_device *dev, unsigned int offset,
+			 unsigned int bytes);
 void pci_msi_config_changed(struct pci_device *dev);
 bool pci_msix_owns(const struct pci_device *dev, unsigned int bar);
 uint64_t pci_msix_read(struct pci_device *dev, uint64_t offset,

@@ -106,6 +106,12 @@ static void test_override(void **state)
 	    "pci.0.0.0.model=i440fx",
 	    "pci.0.0.0.pcireg.subvendor=0x1af4",
 	    "pci.0.5.0.device=amd_hostbridge",
+	    "pci.0.6.0.device=hostbridge",
+	    "pci.0.6.0.model=q35",
+	    "pci.0.7.0.device=hostbridge",
+	    "pci.0.7.0.model=amd",
+	    "pci.0.8.0.device=hostbridge",
+	    "pci.0.8.0.model=netapp",
 	    NULL,
 	};
 	struct machine m;
@@ -115,6 +121,9 @@ static void test_override(void **state)
 	assert_int_equal(cfg_in(&m, 0, 0, 4), 0x12378086);
 	assert_int_equal(cfg_in(&m, 0, 0x2c, 2), 0x1af4);
 	assert_int_equal(cfg_in(&m, 5, 0, 4), 0x74321022);
+	assert_int_equal(cfg_in(&m, 6, 0, 4), 0x29b08086);
+	assert_int_equal(cfg_in(&m, 7, 0, 4), 0x74321022);
+	assert_int_equal(cfg_in(&m, 8, 0, 4), 0x12751275);
 	machine_end(&m);
 }
 
@@ -184,6 +193,69 @@ static void test_pirq(void **state)
 	assert_int_equal(m->vm.pins[pin], 1);
 	in(m, port + 2, 1);
 	assert_int_equal(m->vm.pins[pin], 0);
+}
+
+static unsigned int pirq_register(unsigned int pirq)
+{
+	return pirq < 4 ? 0x60 + pirq : 0x68 + pirq - 4;
+}
+
+/* Nine cards on the eight PIRQs A to H; the ninth shares the first one's. */
+static void test_all_pirqs(void **state)
+{
+	static const char *const variables[] = {
+	    "pci.0.31.0.device=lpc",
+	    "pci.0.3.0.device=uart",
+	    "pci.0.4.0.device=uart",
+	    "pci.0.5.0.device=uart",
+	    "pci.0.6.0.device=uart",
+	    "pci.0.7.0.device=uart",
+	    "pci.0.8.0.device=uart",
+	    "pci.0.9.0.device=uart",
+	    "pci.0.10.0.device=uart",
+	    "pci.0.11.0.device=uart",
+	    NULL,
+	};
+	struct machine m;
+	uint16_t ports[9];
+
+	(void)state;
+	assert_int_equal(machine_start(&m, variables, NULL), 0);
+	for (unsigned int i = 0; i < ARRAY_SIZE(ports); i++)
+		ports[i] = (uint16_t)(cfg_in(&m, 3 + i, 0x10, 4) & ~3u);
+	for (unsigned int i = 0; i < 8; i++) {
+		uint8_t irq = (uint8_t)cfg_in(&m, 3 + i, 0x3c, 1);
+
+		assert_int_equal(cfg_in(&m, 31, pirq_register(i), 1), irq);
+		assert_int_equal(m.vm.trigger[irq], LEVEL_TRIGGER);
+	}
+	for (unsigned int i = 0; i < 8; i++) {
+		/* Alone on IRQ 10, and on its own pin of the IOAPIC. */
+		for (unsigned int j = 0; j < 8; j++)
+			cfg_out(&m, 31, pirq_register(j), 1,
+				j == i ? 10 : 0x80);
+		out(&m, ports[i] + 1u, 1, 2);
+		assert_int_equal(m.vm.pic[10], 1);
+		assert_int_equal(m.vm.pins[16 + i], 1);
+		out(&m, ports[i] + 1u, 1, 0);
+		assert_int_equal(m.vm.pic[10], 0);
+		assert_int_equal(m.vm.pins[16 + i], 0);
+	}
+	/* Two on PIRQ A: up while one of them is. */
+	cfg_out(&m, 31, pirq_register(0), 1, 11);
+	out(&m, ports[0] + 1u, 1, 2);
+	out(&m, ports[8] + 1u, 1, 2);
+	out(&m, ports[0] + 1u, 1, 0);
+	assert_int_equal(m.vm.pic[11], 1);
+	/* And two PIRQs on one IRQ. */
+	cfg_out(&m, 31, pirq_register(7), 1, 11);
+	out(&m, ports[7] + 1u, 1, 2);
+	out(&m, ports[8] + 1u, 1, 0);
+	assert_int_equal(m.vm.pic[11], 1);
+	cfg_out(&m, 31, pirq_register(7), 1, 0x8b);
+	assert_int_equal(m.vm.pic[11], 0);
+	assert_int_equal(m.vm.wrong, 0);
+	machine_end(&m);
 }
 
 static void test_describe(void **state)
@@ -419,6 +491,7 @@ int main(void)
 	    cmocka_unit_test(test_override),
 	    TEST(test_com_ports),
 	    TEST(test_pirq),
+	    cmocka_unit_test(test_all_pirqs),
 	    TEST(test_describe),
 	    TEST(test_acpi),
 	    TEST(test_resets),

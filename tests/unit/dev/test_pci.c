@@ -278,7 +278,7 @@ static void test_msi(void **state)
 	struct pci_device *dev = device(m, 2);
 	unsigned int cap = capability(m, PCI_CAP_MSI);
 
-	assert_int_equal(cfg_in(m, 2, cap + 2, 2), 0x0084);
+	assert_int_equal(cfg_in(m, 2, cap + 2, 2), 0x0184);
 	pci_intx_set(dev, true);
 	assert_int_equal(m->vm.pins[16], 1);
 	pci_msi_send(dev, 0);
@@ -287,7 +287,7 @@ static void test_msi(void **state)
 	cfg_out(m, 2, cap + 8, 4, 0);
 	cfg_out(m, 2, cap + 12, 2, 0x4143);
 	cfg_out(m, 2, cap + 2, 2, 0x00ff);
-	assert_int_equal(cfg_in(m, 2, cap + 2, 2), 0x00f5);
+	assert_int_equal(cfg_in(m, 2, cap + 2, 2), 0x01f5);
 	assert_true(pci_msi_enabled(dev));
 	assert_int_equal(m->vm.pins[16], 0); /* MSI instead of INTx */
 	/* 128 messages asked for, 4 there are. */
@@ -309,6 +309,51 @@ static void test_msi(void **state)
 	assert_int_equal(m->vm.pins[16], 1);
 	pci_intx_set(dev, false);
 	assert_int_equal(m->vm.pins[16], 0);
+}
+
+/* Per-vector masks, of the messages that the guest has enabled. */
+static void test_msi_masks(void **state)
+{
+	struct machine *m = *state;
+	struct pci_device *dev = device(m, 2);
+	unsigned int cap = capability(m, PCI_CAP_MSI);
+	struct state_writer saved = {0};
+	struct machine other;
+	struct err err = {""};
+
+	cfg_out(m, 2, cap + 16, 4, 0xffffffff);
+	assert_int_equal(cfg_in(m, 2, cap + 16, 4), 0xf);
+	cfg_out(m, 2, cap + 4, 4, 0xfee00000);
+	cfg_out(m, 2, cap + 12, 2, 0x60);
+	cfg_out(m, 2, cap + 2, 2, 0x21); /* four messages */
+	pci_msi_send(dev, 1);
+	pci_msi_send(dev, 3);
+	pci_msi_send(dev, 3);
+	assert_int_equal(m->vm.msis, 0);
+	assert_int_equal(cfg_in(m, 2, cap + 20, 4), 0xa);
+	assert_int_equal(cfg_in(m, 2, cap + 20, 1), 0xa);
+	cfg_out(m, 2, cap + 20, 4, 0); /* read-only */
+	assert_int_equal(cfg_in(m, 2, cap + 20, 4), 0xa);
+	cfg_out(m, 2, cap + 16, 1, 0x8);
+	assert_int_equal(m->vm.msis, 1);
+	assert_int_equal(m->vm.msi_data, 0x61);
+	assert_int_equal(cfg_in(m, 2, cap + 20, 4), 0x8);
+	/* It waits in a saved state too. */
+	save_board(m, &saved);
+	assert_int_equal(machine_start(&other, two, &err), 0);
+	if (load_board(&other, &saved, &err) != 0)
+		fail_msg("%s", err.text);
+	assert_int_equal(other.vm.msis, 0);
+	assert_int_equal(cfg_in(&other, 2, cap + 20, 4), 0x8);
+	cfg_out(&other, 2, cap + 16, 4, 0);
+	assert_int_equal(other.vm.msi_data, 0x63);
+	machine_end(&other);
+	state_writer_free(&saved);
+	/* MSI off: forgotten. */
+	cfg_out(m, 2, cap + 2, 2, 0);
+	cfg_out(m, 2, cap + 16, 4, 0);
+	cfg_out(m, 2, cap + 2, 2, 0x21);
+	assert_int_equal(m->vm.msis, 1);
 }
 
 static void test_msix(void **state)
@@ -503,6 +548,7 @@ int main(void)
 	    TEST(test_moving),
 	    TEST(test_conflict),
 	    TEST(test_msi),
+	    TEST(test_msi_masks),
 	    TEST(test_msix),
 	    cmocka_unit_test(test_windows),
 	    cmocka_unit_test(test_disabled_bars),
