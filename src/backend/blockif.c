@@ -8,7 +8,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
@@ -309,16 +308,7 @@ void blockif_submit(struct blockif *disk, struct blockif_request *request)
 static int read_flag(struct config_node *node, const char *name, bool *out,
 		     struct err *err)
 {
-	const char *text = config_get_in(node, name);
-
-	*out = text != NULL &&
-	       (strcasecmp(text, "true") == 0 || strcasecmp(text, "on") == 0 ||
-		strcasecmp(text, "yes") == 0 || strcmp(text, "1") == 0);
-	if (text == NULL || *out || strcasecmp(text, "false") == 0 ||
-	    strcasecmp(text, "off") == 0 || strcasecmp(text, "no") == 0 ||
-	    strcmp(text, "0") == 0)
-		return 0;
-	return err_set(err, EINVAL, "%s=%.40s: true or false", name, text);
+	return config_get_bool_in(node, name, false, out, err);
 }
 
 static bool is_sector(unsigned long size)

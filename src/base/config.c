@@ -426,11 +426,17 @@ const char *config_get(struct config *config, const char *path)
 int config_get_bool(struct config *config, const char *path, bool def,
 		    bool *out, struct err *err)
 {
+	return config_get_bool_in(config_root(config), path, def, out, err);
+}
+
+int config_get_bool_in(struct config_node *node, const char *name, bool def,
+		       bool *out, struct err *err)
+{
 	static const char *const words[2][4] = {
 	    {"false", "off", "no", "0"},
 	    {"true", "on", "yes", "1"},
 	};
-	const char *value = config_get(config, path);
+	const char *value = config_get_in(node, name);
 
 	*out = def;
 	if (value == NULL)
@@ -446,7 +452,7 @@ int config_get_bool(struct config *config, const char *path, bool def,
 	return err_set(err, EINVAL,
 		       "%s: \"%s\" is neither true nor false (true, on, yes, "
 		       "1; false, off, no, 0)",
-		       path, value);
+		       name, value);
 }
 
 /* A decimal or 0x number with K, M, G or T behind it. */

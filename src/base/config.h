@@ -46,6 +46,8 @@ const char *config_get_in(struct config_node *node, const char *name);
    number (decimal, 0x, suffixes K M G T). */
 int config_get_bool(struct config *config, const char *path, bool def,
 		    bool *out, struct err *err);
+int config_get_bool_in(struct config_node *node, const char *name, bool def,
+		       bool *out, struct err *err);
 int config_get_number(struct config *config, const char *path, uint64_t def,
 		      uint64_t *out, struct err *err);
 

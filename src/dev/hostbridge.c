@@ -3,10 +3,10 @@
  * Host bridges: an identity in slot 0 and nothing behind it. Guests decide by
  * it which quirks of a chipset apply; some (OVMF) know only a few.
  */
-#include "dev/hostbridge.h"
-
 #include <errno.h>
 #include <string.h>
+
+#include "dev/pci.h"
 
 #define CLASS_BRIDGE  0x06
 #define SUBCLASS_HOST 0x00

@@ -10,8 +10,6 @@
 
 struct lpc;
 
-extern const struct pci_device_ops lpc_ops;
-
 /* com ports and the bridge's slot. */
 void lpc_describe(const struct lpc *lpc, struct fw_board *out);
 

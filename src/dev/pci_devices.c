@@ -3,11 +3,7 @@
 #include <string.h>
 
 #include "dev/board.h"
-#include "dev/hostbridge.h"
-#include "dev/lpc.h"
 #include "dev/pci.h"
-#include "dev/pci_uart.h"
-#include "dev/virtio_devices.h"
 
 /* name in -s, variable of a first bare word, operations, summary */
 #define PCI_DEVICES(X)                                                         \
@@ -18,8 +14,12 @@
 	X("virtio-blk", "path", virtio_blk_ops, "disk")                        \
 	X("virtio-rnd", NULL, virtio_rnd_ops, "random numbers")
 
+#define DECLARATION(name, first, ops, summary)                                 \
+	extern const struct pci_device_ops ops;
 #define DESCRIPTION(name, first, ops, summary) {name, first, summary, false},
 #define OPERATIONS(name, first, ops, summary)  &ops,
+
+PCI_DEVICES(DECLARATION)
 
 const struct board_device *board_pci_devices(void)
 {

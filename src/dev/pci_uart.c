@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /* A PCI serial card: one UART behind an I/O BAR, on INTx. */
-#include "dev/pci_uart.h"
-
 #include <errno.h>
 
 #include "dev/board_priv.h"
+#include "dev/pci.h"
 #include "dev/uart_ns16550.h"
 
 static void set_line(void *arg, bool level)

@@ -33,11 +33,6 @@ void *virtio_private(const struct virtio *v)
 	return v->private_data;
 }
 
-void virtio_set_private(struct virtio *v, void *private_data)
-{
-	v->private_data = private_data;
-}
-
 void virtio_offer(struct virtio *v, uint64_t features)
 {
 	v->offered |= features;
@@ -291,6 +286,7 @@ static void free_virtio(struct virtio *v)
 	pthread_mutex_destroy(&v->lock);
 	free(v->queues);
 	free(v->budgets);
+	free(v->private_data);
 	free(v);
 }
 
@@ -311,11 +307,13 @@ static struct virtio *new_virtio(struct pci_device *dev,
 		     VIRTIO_F_NOTIFICATION_DATA;
 	v->queues = calloc(device->queues, sizeof(*v->queues));
 	v->budgets = calloc(device->queues, sizeof(*v->budgets));
+	v->private_data = calloc(1, device->private_size);
 	v->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (v->wake_fd >= 0)
 		v->wake =
 		    loop_add(v->board->loop, v->wake_fd, EPOLLIN, on_wake, v);
-	if (v->queues == NULL || v->budgets == NULL || v->wake == NULL) {
+	if (v->queues == NULL || v->budgets == NULL ||
+	    v->private_data == NULL || v->wake == NULL) {
 		free_virtio(v);
 		return NULL;
 	}
@@ -326,21 +324,12 @@ static struct virtio *new_virtio(struct pci_device *dev,
 static int offer_packed(struct virtio *v, struct config_node *node,
 			struct err *err)
 {
-	const char *text = config_get_in(node, "packed");
-	static const char *const yes[] = {"true", "on", "yes", "1"};
-	static const char *const no[] = {"false", "off", "no", "0"};
+	bool packed;
+	int error = config_get_bool_in(node, "packed", true, &packed, err);
 
-	if (text == NULL)
-		text = "true";
-	for (size_t i = 0; i < ARRAY_SIZE(yes); i++) {
-		if (strcasecmp(text, no[i]) == 0)
-			return 0;
-		if (strcasecmp(text, yes[i]) == 0) {
-			v->offered |= VIRTIO_F_RING_PACKED;
-			return 0;
-		}
-	}
-	return err_set(err, EINVAL, "packed=%.40s: true or false", text);
+	if (error == 0 && packed)
+		v->offered |= VIRTIO_F_RING_PACKED;
+	return error;
 }
 
 int virtio_pci_create(struct pci_device *dev,
@@ -356,7 +345,7 @@ int virtio_pci_create(struct pci_device *dev,
 	error = offer_packed(v, node, err);
 	if (error == 0)
 		error = virtio_pci_describe(v, node, err);
-	if (error == 0)
+	if (error == 0 && device->create != NULL)
 		error = device->create(v, node, err);
 	if (error < 0) {
 		free_virtio(v);

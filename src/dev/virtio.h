@@ -3,7 +3,8 @@
  * Virtio 1.2 devices on PCI, modern only (4.1): everything but what a device
  * does with its requests. docs/adding-a-device.md has an example.
  *
- * A device is a struct virtio_device and a private structure. Its functions
+ * A device is a struct virtio_device and a private structure, which the
+ * framework makes, zeroed, and frees. Its functions
  * run with the device's lock held, on a vCPU's thread or the event loop's.
  * What a backend finishes on a thread of its own comes back by
  * virtio_complete, which takes the lock itself.
@@ -32,9 +33,10 @@ struct virtio_device {
 	uint16_t queues;
 	uint16_t queue_size; /* the most; a power of two */
 	uint64_t features;   /* of the device; more by virtio_offer */
+	size_t private_size; /* of virtio_private, which is zeroed */
 
-	/* In create: node has the slot's variables. destroy only after it
-	   succeeded: when it returns, no more requests come back. */
+	/* May be NULL. node has the slot's variables. destroy only after
+	   create succeeded: when it returns, no more requests come back. */
 	int (*create)(struct virtio *v, struct config_node *node,
 		      struct err *err);
 	void (*destroy)(struct virtio *v);
@@ -46,7 +48,8 @@ struct virtio_device {
 	/* May be NULL: the driver wrote to the device's own configuration. */
 	void (*config_written)(struct virtio *v, unsigned int offset,
 			       unsigned int bytes, uint32_t value);
-	/* May be NULL: all is as at the start; no request is anywhere. */
+	/* May be NULL: all is as at the start; no request is anywhere. Before
+	   create, too. */
 	void (*reset)(struct virtio *v);
 
 	/* What of the private structure is saved; NULL: nothing. */
@@ -78,7 +81,6 @@ struct virtio_device {
 const char *virtio_name(const struct virtio *v);
 struct board *virtio_board(struct virtio *v);
 void *virtio_private(const struct virtio *v);
-void virtio_set_private(struct virtio *v, void *private_data);
 
 /* In create. */
 void virtio_offer(struct virtio *v, uint64_t features);

@@ -9,7 +9,6 @@
 #include "base/bytes.h"
 #include "base/md5.h"
 #include "dev/virtio.h"
-#include "dev/virtio_devices.h"
 
 #define QUEUE_SIZE    128u
 #define SECTOR        512u /* whatever the disk's sector is (5.2.4) */
@@ -360,22 +359,18 @@ static void destroy(struct virtio *v)
 	struct blk *blk = virtio_private(v);
 
 	blockif_close(blk->disk);
-	free(blk);
 }
 
 static int create(struct virtio *v, struct config_node *node, struct err *err)
 {
-	struct blk *blk = calloc(1, sizeof(*blk));
+	struct blk *blk = virtio_private(v);
 	int error;
 
-	if (blk == NULL)
-		return err_sys(err, ENOMEM, "virtio-blk");
 	blk->v = v;
 	for (unsigned int i = 0; i < QUEUE_SIZE; i++) {
 		blk->requests[i].blk = blk;
 		release(&blk->requests[i]);
 	}
-	virtio_set_private(v, blk);
 	error = blockif_open(node, &blk->disk, err);
 	if (error == 0)
 		error = set_id(blk, node, err);
@@ -393,6 +388,7 @@ static const struct virtio_device device = {
     .queues = 1,
     .queue_size = QUEUE_SIZE,
     .features = BLK_F_SEG_MAX | BLK_F_BLK_SIZE | BLK_F_FLUSH | BLK_F_TOPOLOGY,
+    .private_size = sizeof(struct blk),
     .create = create,
     .destroy = destroy,
     .notify = notify,

@@ -1,30 +1,15 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /* virtio-rnd: random bytes of the host (virtio 1.2, 5.4). */
-#include <errno.h>
-#include <stdlib.h>
 #include <sys/random.h>
 
 #include "dev/virtio.h"
-#include "dev/virtio_devices.h"
 
 /* A request may ask for 4 GiB; it gets so much. */
 #define BYTES_MAX (64 * KiB)
 
-static int create(struct virtio *v, struct config_node *node, struct err *err)
-{
-	struct vq_chain *chain = malloc(sizeof(*chain));
-
-	(void)node;
-	if (chain == NULL)
-		return err_sys(err, ENOMEM, "virtio-rnd");
-	virtio_set_private(v, chain);
-	return 0;
-}
-
-static void destroy(struct virtio *v)
-{
-	free(virtio_private(v));
-}
+struct rnd {
+	struct vq_chain chain; /* the request at hand */
+};
 
 static uint64_t fill(struct virtio *v, const struct vq_chain *chain)
 {
@@ -45,10 +30,10 @@ static uint64_t fill(struct virtio *v, const struct vq_chain *chain)
 
 static void notify(struct virtio *v, unsigned int queue)
 {
-	struct vq_chain *chain = virtio_private(v);
+	struct rnd *rnd = virtio_private(v);
 
-	while (virtio_pop(v, queue, chain))
-		virtio_push(v, queue, chain, fill(v, chain));
+	while (virtio_pop(v, queue, &rnd->chain))
+		virtio_push(v, queue, &rnd->chain, fill(v, &rnd->chain));
 	virtio_interrupt(v, queue);
 }
 
@@ -57,8 +42,7 @@ static const struct virtio_device device = {
     .class_code = 0x10, /* encryption, as bhyve has it */
     .queues = 1,
     .queue_size = 64,
-    .create = create,
-    .destroy = destroy,
+    .private_size = sizeof(struct rnd),
     .notify = notify,
 };
 

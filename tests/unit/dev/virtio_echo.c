@@ -7,8 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "dev/virtio_devices.h"
-
 static uint64_t copy(struct virtio *v, const struct vq_chain *chain)
 {
 	uint8_t bytes[512];
@@ -55,8 +53,7 @@ static void reset(struct virtio *v)
 {
 	struct echo *echo = virtio_private(v);
 
-	if (echo != NULL)
-		echo->resets++;
+	echo->resets++;
 }
 
 static void config_written(struct virtio *v, unsigned int offset,
@@ -70,15 +67,15 @@ static void config_written(struct virtio *v, unsigned int offset,
 
 static int create(struct virtio *v, struct config_node *node, struct err *err)
 {
-	struct echo *echo = calloc(1, sizeof(*echo));
+	struct echo *echo = virtio_private(v);
 	static const uint8_t config[] = {1, 2, 3, 4, 5, 6, 7, 8};
 
 	(void)node;
-	if (echo == NULL)
-		return err_sys(err, ENOMEM, "echo");
 	echo->held = calloc(ECHO_HELD_MAX, sizeof(*echo->held));
+	if (echo->held == NULL)
+		return err_sys(err, ENOMEM, "echo");
 	echo->v = v;
-	virtio_set_private(v, echo);
+	echo->resets = 0;
 	virtio_set_config(v, 0, config, sizeof(config));
 	/* Out of the configuration's bounds: ignored. */
 	virtio_set_config(v, VIRTIO_CONFIG_MAX - 4, config, sizeof(config));
@@ -90,7 +87,6 @@ static void destroy(struct virtio *v)
 	struct echo *echo = virtio_private(v);
 
 	free(echo->held);
-	free(echo);
 }
 
 static const struct state_field fields[] = {
@@ -110,6 +106,7 @@ static const struct virtio_device device = {
     .queues = ECHO_QUEUES,
     .queue_size = ECHO_QUEUE_SIZE,
     .features = BIT(0),
+    .private_size = sizeof(struct echo),
     .create = create,
     .destroy = destroy,
     .notify = notify,
