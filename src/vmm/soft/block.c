@@ -244,6 +244,9 @@ int blocks_create(struct cpu *c)
 	if (c->blocks == NULL || c->jump == NULL)
 		return -ENOMEM;
 	zero_bytes(c->blocks, sizeof(*c->blocks));
+	/* No tag is this one: not 0 either, which is jump_tag's when alone. */
+	for (unsigned n = 0; n < JUMP_SIZE; n++)
+		c->jump[n].tag = ~0ull;
 	c->blocks->arena = aligned_alloc(64, ARENA_SIZE);
 	c->arena = c->blocks->arena;
 	return c->blocks->arena != NULL ? 0 : -ENOMEM;

@@ -59,6 +59,20 @@ static _Noreturn void leave_for_memory(struct cpu *c, const struct insn *i,
 	soft_leave(c, i, PENDING_ACCESS);
 }
 
+/*
+ * An event's delivery, whose stack or table is no RAM. There is no instruction
+ * to run again: the process' memory is not asked, and reads as if nothing were
+ * there.
+ */
+static uint64_t event_memory(struct cpu *c, uint64_t gpa, unsigned bytes,
+			     bool write, uint64_t value)
+{
+	vec_leave(c);
+	c->intr_check = true;
+	return room_mmio(c->vcpu, gpa, bytes, write, &value) == 0 ? value
+								  : ~0ull;
+}
+
 static uint64_t access_memory(struct cpu *c, const struct insn *i, uint64_t gva,
 			      uint64_t gpa, unsigned bytes, bool write,
 			      uint64_t value)
@@ -69,6 +83,8 @@ static uint64_t access_memory(struct cpu *c, const struct insn *i, uint64_t gva,
 				.data = value};
 	const struct replay *before;
 
+	if (unlikely(i == NULL))
+		return event_memory(c, gpa, bytes, write, value);
 	run_alone(c, i);
 	before = replayed(c);
 	if (before != NULL)
