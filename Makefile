@@ -33,6 +33,9 @@ nightly: deps-run deps-test all
 bench: deps-bench all guest
 	@BUILD=$(BUILD) GUEST=$(GUEST) bench/run.sh
 
+bench-programs: deps-bench all guest
+	@BUILD=$(BUILD) GUEST=$(GUEST) bench/programs.sh
+
 clean:
 	rm -rf $(BUILD) build-asan build-clang build-fuzz
 
@@ -42,9 +45,10 @@ help:
 	@echo "make test       all tests that fit into CI"
 	@echo "make nightly    the long ones too"
 	@echo "make bench      speed, side by side with the host and QEMU's TCG"
+	@echo "make bench-programs  the same with real programs, an hour"
 	@echo "make deps       install all packages of tools/packages.txt"
 
 # In the order that is written: packages, then the build, then its use.
 .NOTPARALLEL:
 .PHONY: all deps deps-build deps-run deps-test deps-bench guest run test \
-	nightly bench clean help
+	nightly bench bench-programs clean help
