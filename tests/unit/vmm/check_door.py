@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-2-Clause
-"""What libvmmapi.so exports, vmmapi.h declares, callers.c calls and
-docs/vmmapi-compat.md lists are the same functions."""
+"""What libvmmapi.so exports, vmmapi.h declares, callers.c calls, and
+docs/vmmapi-compat.md and vmmapi(3) list are the same functions."""
 
 import pathlib
 import re
@@ -41,12 +41,22 @@ def called():
     return set(re.findall(r"\bX\((v\w+),", text))
 
 
+def described():
+    """Each has its prototype and its words in vmmapi(3)."""
+    text = (ROOT / "man/vmmapi.3").read_text()
+    synopsis, rest = text.split(".Sh DESCRIPTION")
+    rest = rest.split(".Sh FUNCTIONS")[1].split(".Sh RETURN")[0]
+    name = re.compile(r"^\.(?:It )?Fn (v\w+)", re.M)
+    return set(name.findall(synopsis)) & set(name.findall(rest))
+
+
 def main():
     bad = 0
     wanted = declared()
     assert len(wanted) > 50
     for what, names in (("exported", exported()), ("listed", listed()),
-                        ("called", called())):
+                        ("called", called()),
+                        ("described", described())):
         for name in sorted(wanted ^ names):
             print(f"{name}: {'not ' if name in wanted else ''}{what}")
             bad = 1
