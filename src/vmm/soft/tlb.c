@@ -114,7 +114,8 @@ static struct tlb *table_create(struct cpu *c, unsigned id)
 	t->page_bits = ~0xfffull;
 	t->align_16 = ~0xff0ull;
 	t->align_32 = ~0xfe0ull;
-	t->target_mask = t->target_bits = TARGET_SIZE - 1;
+	t->target_mask = TARGET_SIZE - 1;
+	t->target_bits = TARGET_SIZE - 1;
 	tlb_clear(t);
 	return t;
 }
