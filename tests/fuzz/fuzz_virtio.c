@@ -16,12 +16,13 @@
 #include "dev/virtio_regs.h"
 #include "fuzz_board.h"
 
-#define RAM_SIZE   (64 * KiB)
-#define DISK_SIZE  (64 * KiB)
-#define OPERATIONS 256
-#define REGS_SIZE  0x4000u
-#define NOTIFY_AT  0x3000u
-#define RINGS      0x1000u /* a queue's: 0x3000 bytes for each device */
+#define RAM_SIZE     (64 * KiB)
+#define DISK_SIZE    (64 * KiB)
+#define OPERATIONS   256
+#define REGS_SIZE    0x4000u
+#define NOTIFY_AT    0x3000u
+#define MSIX_CONTROL 0x42u   /* the first capability */
+#define RINGS        0x1000u /* a queue's: 0x3000 bytes for each device */
 
 struct world {
 	struct machine m;
@@ -74,7 +75,7 @@ static void start_device(struct world *w, unsigned int which, uint8_t features)
 	set(w, slot, VIRTIO_COMMON_DRIVER_FEATURE_SELECT, 4, 0);
 	set(w, slot, VIRTIO_COMMON_DRIVER_FEATURE, 4,
 	    (features & 4 ? 1u << 28 : 0) | (features & 8 ? 1u << 29 : 0) |
-		(which == 0 && features & 16 ? 1u << 14 | 1u << 9 : 0));
+		(which == 0 && features & 16 ? 0x6200u : 0));
 	set(w, slot, VIRTIO_COMMON_DRIVER_FEATURE_SELECT, 4, 1);
 	set(w, slot, VIRTIO_COMMON_DRIVER_FEATURE, 4, high);
 	set(w, slot, VIRTIO_COMMON_STATUS, 1, 11);
@@ -83,6 +84,8 @@ static void start_device(struct world *w, unsigned int which, uint8_t features)
 	set(w, slot, VIRTIO_COMMON_QUEUE_DESC, 4, rings);
 	set(w, slot, VIRTIO_COMMON_QUEUE_DRIVER, 4, rings + 0x1000);
 	set(w, slot, VIRTIO_COMMON_QUEUE_DEVICE, 4, rings + 0x2000);
+	set(w, slot, VIRTIO_COMMON_QUEUE_VECTOR, 2, 1);
+	cfg_out(&w->m, slot, MSIX_CONTROL, 2, features & 32 ? 0x8000 : 0);
 	set(w, slot, VIRTIO_COMMON_QUEUE_ENABLE, 2, 1);
 	set(w, slot, VIRTIO_COMMON_STATUS, 1, 15);
 }
@@ -104,40 +107,54 @@ static void make_available(struct world *w, unsigned int which,
 	w->wrap[which] ^= at % 16 == 15;
 }
 
-/* A header, data and a status, as virtio-blk has them. */
+struct row {
+	uint64_t gpa;
+	uint32_t len;
+	uint16_t flags;
+};
+
+static void write_row(const struct world *w, unsigned int which, uint8_t *at,
+		      const struct row *row, uint16_t next)
+{
+	store_le64(at, row->gpa);
+	store_le32(at + 8, row->len);
+	store_le16(at + (w->packed[which] ? 14 : 12), row->flags);
+	store_le16(at + (w->packed[which] ? 12 : 14), next);
+}
+
+/* A header, data and a status, as virtio-blk has them, indirect or not. */
 static void make_request(struct world *w, unsigned int which,
 			 struct input *input)
 {
 	uint8_t *desc = w->m.vm.ram + RINGS + 0x3000 * which;
 	uint8_t *header = w->m.vm.ram + 0x8000;
 	uint16_t first = w->avail[which] % 14;
-	bool write = take_8(input) & 1;
-	const struct {
-		uint64_t gpa;
-		uint32_t len;
-		uint16_t flags;
-	} rows[] = {{0x8000, 16, 1},
-		    {0x9000, take_16(input), write ? 3 : 1},
-		    {0x8100, 1, 2}};
+	uint8_t how = take_8(input);
+	const struct row rows[] = {
+	    {0x8000, 16, 1},
+	    {0x9000, take_16(input), how & 1 ? 3 : 1},
+	    {0x8100, 1, 2},
+	};
+	const struct row indirect = {0x8200, 48, 4};
 
 	store_le32(header, take_8(input) % 16);
 	store_le64(header + 8, take_8(input));
 	take_bytes(input, w->m.vm.ram + 0x9000, 16);
 	for (unsigned int i = 0; i < 3; i++) {
-		uint8_t *at = desc + 16 * (first + i);
+		uint8_t *at = how & 2 ? w->m.vm.ram + 0x8200 + 16 * i
+				      : desc + 16 * (first + i);
 
-		store_le64(at, rows[i].gpa);
-		store_le32(at + 8, rows[i].len);
-		store_le16(at + (w->packed[which] ? 14 : 12), rows[i].flags);
-		store_le16(at + (w->packed[which] ? 12 : 14),
-			   (uint16_t)(first + i + 1));
+		write_row(w, which, at, &rows[i],
+			  (uint16_t)((how & 2 ? 0 : first) + i + 1));
 	}
+	if (how & 2)
+		write_row(w, which, desc + 16 * first, &indirect, 0);
 	if (!w->packed[which]) {
 		store_le16(desc + 0x1004 + 2 * (w->avail[which] % 16), first);
 		store_le16(desc + 0x1002, ++w->avail[which]);
 		return;
 	}
-	for (unsigned int i = 0; i < 3; i++)
+	for (unsigned int i = 0; i < (how & 2 ? 1 : 3); i++)
 		make_available(w, which, input);
 }
 
@@ -186,6 +203,8 @@ static void operate(struct world *w, struct input *input)
 			   take_8(input) % 64);
 		break;
 	default:
+		if (bytes == 8)
+			fuzz_check_state(&w->m);
 		loop_step(&w->m);
 		break;
 	}
