@@ -471,6 +471,10 @@ const struct insn *block_find(struct cpu *c)
 		b = block_make(c, gpa, c->rip);
 	if (b == NULL)
 		return NULL;
+	/* It may have been made under another limit. */
+	if (unlikely(c->code_size != 8) &&
+	    c->rip + b->bytes - 1 > c->seg[SEG_CS].limit)
+		return NULL;
 	c->gpr[17] = c->rip - (linear & 4095);
 	*e = (struct jump_entry){c->rip, c->live_tag, b->insn, c->gpr[17]};
 	return b->insn;

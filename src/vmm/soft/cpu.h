@@ -226,6 +226,7 @@ struct cpu {
 	} exception;
 	bool delivering;        /* an event, which another fault makes worse */
 	bool delivering_benign; /* an interrupt, or INT n */
+	bool delivering_ext;    /* not INT n: the EXT bit of error codes */
 	uint8_t delivering_vector;
 
 	uint8_t pending; /* enum pending */

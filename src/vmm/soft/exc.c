@@ -21,7 +21,7 @@ struct event {
 static _Noreturn void raise_selector(struct cpu *c, const struct event *e,
 				     unsigned vector, uint32_t error)
 {
-	soft_raise(c, NULL, vector, error | !e->is_soft, 0);
+	soft_raise(c, NULL, vector, error | event_ext(c), 0);
 }
 
 static _Noreturn void raise_gate(struct cpu *c, const struct event *e,
@@ -33,22 +33,21 @@ static _Noreturn void raise_gate(struct cpu *c, const struct event *e,
 /* -- real mode
  * -------------------------------------------------------------------- */
 
-static void push16(struct cpu *c, uint16_t value)
-{
-	push(c, NULL, 1, value);
-}
-
 static void deliver_real(struct cpu *c, const struct event *e)
 {
 	uint32_t entry, offset = e->vector * 4u;
+	struct stack s = {
+	    .ss = c->seg[SEG_SS], .sp = c->gpr[4], .vector = X86_SS};
 
 	if (offset + 3 > c->idtr_limit)
 		soft_raise(c, NULL, X86_GP, 0, 0);
 	entry =
 	    (uint32_t)system_load(c, NULL, (uint32_t)c->idtr_base + offset, 4);
-	push16(c, (uint16_t)rflags_get(c));
-	push16(c, c->seg[SEG_CS].selector);
-	push16(c, (uint16_t)e->rip);
+	s.mask_size = s.ss.access & AR_DB ? 4 : 2;
+	stack_push(c, NULL, &s, 1, rflags_get(c));
+	stack_push(c, NULL, &s, 1, c->seg[SEG_CS].selector);
+	stack_push(c, NULL, &s, 1, e->rip);
+	stack_commit(c, &s);
 	rflags_set(c, 0, RFLAGS_IF | RFLAGS_TF | RFLAGS_AC | RFLAGS_RF);
 	segment_load_real(c, SEG_CS, (uint16_t)(entry >> 16));
 	c->rip = entry & 0xffff;
@@ -101,14 +100,16 @@ static unsigned gate_target(struct cpu *c, const struct event *e,
 
 	if ((g->selector & ~3u) == 0)
 		raise_selector(c, e, X86_GP, 0);
-	code_descriptor(c, NULL, g->selector, !e->is_soft, cs);
+	code_descriptor(c, NULL, g->selector, cs);
 	if (is_long_mode(c) && (!(cs->access & AR_L) || (cs->access & AR_DB)))
 		raise_selector(c, e, X86_GP, g->selector & ~3u);
 	if (seg_dpl(cs) > c->cpl)
 		raise_selector(c, e, X86_GP, g->selector & ~3u);
+	code_present(c, NULL, cs);
 	cpl = cs->access & AR_CONFORM ? c->cpl : seg_dpl(cs);
 	if ((c->flags & RFLAGS_VM) && cpl != 0)
 		raise_selector(c, e, X86_GP, g->selector & ~3u);
+	descriptor_set_accessed(c, NULL, cs);
 	return cpl;
 }
 
@@ -148,6 +149,7 @@ static void deliver_long(struct cpu *c, const struct event *e)
 	cpl = gate_target(c, e, &g, &cs);
 	s.ss = c->seg[SEG_SS];
 	s.sp = c->gpr[4];
+	s.user = cpl == 3;
 	if (cpl < c->cpl) {
 		s.ss = (struct segment){.selector = (uint16_t)cpl,
 					.access =
@@ -175,15 +177,19 @@ static void deliver_long(struct cpu *c, const struct event *e)
 	set_code_segment(c, &cs, cpl);
 }
 
-/* From v86, ES, DS, FS and GS go to the stack too and become null. */
+/* From v86, ES, DS, FS and GS go to the stack too, and then become null. */
+static const enum seg_index v86_order[] = {SEG_GS, SEG_FS, SEG_DS, SEG_ES};
+
 static void push_v86_segments(struct cpu *c, struct stack *s, unsigned lsize)
 {
-	static const enum seg_index order[] = {SEG_GS, SEG_FS, SEG_DS, SEG_ES};
+	for (unsigned n = 0; n < ARRAY_SIZE(v86_order); n++)
+		stack_push(c, NULL, s, lsize, c->seg[v86_order[n]].selector);
+}
 
-	for (unsigned n = 0; n < ARRAY_SIZE(order); n++) {
-		stack_push(c, NULL, s, lsize, c->seg[order[n]].selector);
-		c->seg[order[n]] = (struct segment){.access = AR_UNUSABLE};
-	}
+static void drop_v86_segments(struct cpu *c)
+{
+	for (unsigned n = 0; n < ARRAY_SIZE(v86_order); n++)
+		c->seg[v86_order[n]] = (struct segment){.access = AR_UNUSABLE};
 }
 
 static void deliver_to_task(struct cpu *c, const struct event *e,
@@ -206,6 +212,7 @@ static void deliver_protected(struct cpu *c, const struct event *e)
 	struct segment cs;
 	struct stack s = {.vector = X86_SS};
 	unsigned cpl, lsize;
+	uint32_t rip;
 	bool v86 = (c->flags & RFLAGS_VM) != 0;
 
 	read_gate(c, e, &g);
@@ -215,6 +222,8 @@ static void deliver_protected(struct cpu *c, const struct event *e)
 	}
 	cpl = gate_target(c, e, &g, &cs);
 	lsize = g.type == DESC_INT_GATE || g.type == DESC_TRAP_GATE ? 2 : 1;
+	rip = lsize == 2 ? (uint32_t)g.offset : (uint16_t)g.offset;
+	check_rip(c, NULL, &cs, rip);
 	if (cpl < c->cpl) {
 		stack_from_tss(c, NULL, cpl, &s);
 		if (v86)
@@ -224,6 +233,7 @@ static void deliver_protected(struct cpu *c, const struct event *e)
 	} else {
 		s.ss = c->seg[SEG_SS];
 		s.sp = c->gpr[4];
+		s.user = cpl == 3;
 		s.mask_size = s.ss.access & AR_DB ? 4 : 2;
 	}
 	stack_push(c, NULL, &s, lsize, pushed_flags(c, e));
@@ -232,8 +242,10 @@ static void deliver_protected(struct cpu *c, const struct event *e)
 	if (e->has_error)
 		stack_push(c, NULL, &s, lsize, e->error);
 	stack_commit(c, &s);
+	if (v86)
+		drop_v86_segments(c);
 	cs.selector = (uint16_t)((cs.selector & ~3u) | cpl);
-	c->rip = lsize == 2 ? (uint32_t)g.offset : (uint16_t)g.offset;
+	c->rip = rip;
 	enter_handler(c, &g);
 	set_code_segment(c, &cs, cpl);
 }
@@ -245,6 +257,7 @@ static void deliver(struct cpu *c, const struct event *e)
 {
 	c->delivering = true;
 	c->delivering_benign = e->external || e->is_soft;
+	c->delivering_ext = !e->is_soft;
 	c->delivering_vector = e->vector;
 	if (!(c->cr0 & CR0_PE))
 		deliver_real(c, e);

@@ -10,24 +10,29 @@
 static _Noreturn void bad(struct cpu *c, const struct insn *i, unsigned vector,
 			  uint16_t selector)
 {
-	soft_raise(c, i, vector, selector & ~3u, 0);
+	soft_raise(c, i, vector, (selector & ~3u) | event_ext(c), 0);
 }
 
 /* -- code segments
  * ------------------------------------------------------------------ */
 
 void code_descriptor(struct cpu *c, const struct insn *i, uint16_t selector,
-		     unsigned ext, struct segment *seg)
+		     struct segment *seg)
 {
 	uint64_t desc;
 
 	if (!descriptor_read(c, i, selector, &desc))
-		soft_raise(c, i, X86_GP, (selector & ~3u) | ext, 0);
+		bad(c, i, X86_GP, selector);
 	descriptor_unpack(desc, selector, seg);
 	if (!(seg->access & AR_S) || !(seg->access & AR_CODE))
-		soft_raise(c, i, X86_GP, (selector & ~3u) | ext, 0);
+		bad(c, i, X86_GP, selector);
+}
+
+void code_present(struct cpu *c, const struct insn *i,
+		  const struct segment *seg)
+{
 	if (!(seg->access & AR_P))
-		soft_raise(c, i, X86_NP, (selector & ~3u) | ext, 0);
+		bad(c, i, X86_NP, seg->selector);
 }
 
 void set_code_segment(struct cpu *c, const struct segment *seg, unsigned cpl)
@@ -49,9 +54,9 @@ void check_rip(struct cpu *c, const struct insn *i, const struct segment *cs,
 {
 	if (is_long_mode(c) && (cs->access & AR_L)) {
 		if (!canonical(c, rip))
-			raise_gp(c, i, 0);
+			raise_gp(c, i, event_ext(c));
 	} else if (rip > cs->limit) {
-		raise_gp(c, i, 0);
+		raise_gp(c, i, event_ext(c));
 	}
 }
 
@@ -84,7 +89,7 @@ static uint64_t check_stack_pointer(struct cpu *c, const struct insn *i,
 				    uint64_t rsp)
 {
 	if (!canonical(c, rsp))
-		soft_raise(c, i, X86_SS, 0, 0);
+		soft_raise(c, i, X86_SS, event_ext(c), 0);
 	return rsp;
 }
 
@@ -121,7 +126,9 @@ void stack_from_tss(struct cpu *c, const struct insn *i, unsigned cpl,
 		bad(c, i, X86_TS, selector);
 	if (!(s->ss.access & AR_P))
 		bad(c, i, X86_SS, selector);
+	descriptor_set_accessed(c, i, &s->ss);
 	s->mask_size = s->ss.access & AR_DB ? 4 : 2;
+	s->error = selector & ~3u;
 }
 
 void stack_push(struct cpu *c, const struct insn *i, struct stack *s,
@@ -137,15 +144,18 @@ void stack_push(struct cpu *c, const struct insn *i, struct stack *s,
 		sp &= mask;
 		if (down ? sp <= s->ss.limit || sp + len - 1 > mask
 			 : sp + len - 1 > s->ss.limit)
-			soft_raise(c, i, s->vector, 0, 0);
+			soft_raise(c, i, s->vector, s->error | event_ext(c), 0);
 		va = (uint32_t)(s->ss.base + sp);
 		s->sp = (s->sp & ~mask) | sp;
 	} else {
 		if (!canonical(c, sp) || !canonical(c, sp + len - 1))
-			soft_raise(c, i, s->vector, 0, 0);
+			soft_raise(c, i, s->vector, s->error | event_ext(c), 0);
 		va = s->sp = sp;
 	}
-	system_store(c, i, va, value, len);
+	if (s->user)
+		store_sized(c, i, va, value, lsize);
+	else
+		system_store(c, i, va, value, len);
 }
 
 void stack_commit(struct cpu *c, const struct stack *s)
@@ -172,6 +182,7 @@ static void check_direct(struct cpu *c, const struct insn *i,
 				    : rpl > c->cpl || dpl != c->cpl)
 		bad(c, i, X86_GP, cs->selector);
 	check_long_bits(c, i, cs);
+	code_present(c, i, cs);
 }
 
 static void enter_code(struct cpu *c, struct segment *cs, unsigned cpl)
@@ -186,7 +197,7 @@ static const struct insn *far_real(struct cpu *c, const struct insn *i,
 {
 	uint64_t ret = next_rip(c, i);
 
-	if (offset > 0xffff && offset > c->seg[SEG_CS].limit)
+	if (offset > c->seg[SEG_CS].limit)
 		raise_gp(c, i, 0);
 	if (is_call) {
 		uint64_t sp = c->gpr[4];
@@ -265,13 +276,15 @@ static const struct insn *through_gate(struct cpu *c, const struct insn *i,
 	}
 	if (((gate >> 16) & 0xfffc) == 0)
 		raise_gp(c, i, 0);
-	code_descriptor(c, i, (uint16_t)(gate >> 16), 0, &cs);
+	code_descriptor(c, i, (uint16_t)(gate >> 16), &cs);
 	if (seg_dpl(&cs) > c->cpl ||
 	    (lma && (!(cs.access & AR_L) || (cs.access & AR_DB))))
 		bad(c, i, X86_GP, cs.selector);
 	if (!is_call && !(cs.access & AR_CONFORM) && seg_dpl(&cs) != c->cpl)
 		bad(c, i, X86_GP, cs.selector);
+	code_present(c, i, &cs);
 	check_rip(c, i, &cs, offset);
+	descriptor_set_accessed(c, i, &cs);
 	cpl = cs.access & AR_CONFORM ? c->cpl : seg_dpl(&cs);
 	if (!is_call) {
 		end_block(c, i);
@@ -298,6 +311,7 @@ static const struct insn *through_gate(struct cpu *c, const struct insn *i,
 	} else {
 		s.ss = c->seg[SEG_SS];
 		s.sp = c->gpr[4];
+		s.user = c->cpl == 3;
 		s.mask_size = lma ? 8 : s.ss.access & AR_DB ? 4 : 2;
 	}
 	stack_push(c, i, &s, lsize, c->seg[SEG_CS].selector);
@@ -326,12 +340,14 @@ static const struct insn *far_transfer(struct cpu *c, const struct insn *i,
 		return NULL;
 	if (!(desc >> 44 & 1))
 		return through_gate(c, i, desc, selector, is_call);
-	code_descriptor(c, i, selector, 0, &cs);
+	code_descriptor(c, i, selector, &cs);
 	check_direct(c, i, &cs);
 	check_rip(c, i, &cs, offset);
 	if (is_call) {
-		struct stack s = {
-		    .ss = c->seg[SEG_SS], .sp = c->gpr[4], .vector = X86_SS};
+		struct stack s = {.ss = c->seg[SEG_SS],
+				  .sp = c->gpr[4],
+				  .vector = X86_SS,
+				  .user = c->cpl == 3};
 
 		s.mask_size = c->code_size == 8     ? 8
 			      : s.ss.access & AR_DB ? 4
@@ -431,12 +447,13 @@ static void return_code_segment(struct cpu *c, const struct insn *i,
 
 	if ((selector & ~3u) == 0)
 		raise_gp(c, i, 0);
-	code_descriptor(c, i, selector, 0, cs);
+	code_descriptor(c, i, selector, cs);
 	if (rpl < c->cpl)
 		bad(c, i, X86_GP, selector);
 	if (cs->access & AR_CONFORM ? seg_dpl(cs) > rpl : seg_dpl(cs) != rpl)
 		bad(c, i, X86_GP, selector);
 	check_long_bits(c, i, cs);
+	code_present(c, i, cs);
 	descriptor_set_accessed(c, i, cs);
 }
 
@@ -461,6 +478,8 @@ EXEC(retf)
 	bool outer;
 
 	if (real_or_v86(c)) {
+		if (rip > c->seg[SEG_CS].limit)
+			raise_gp(c, i, 0);
 		stack_set(c, stack_offset(c, 2 * size + extra));
 		end_block(c, i);
 		segment_load_real(c, SEG_CS, selector);
@@ -528,6 +547,8 @@ static const struct insn *iret_real(struct cpu *c, const struct insn *i)
 	rip = peek(c, i, lsize, 0);
 	selector = (uint16_t)peek(c, i, lsize, size);
 	flags = peek(c, i, lsize, 2 * size);
+	if (rip > c->seg[SEG_CS].limit)
+		raise_gp(c, i, 0);
 	if (!(c->flags & RFLAGS_VM))
 		mask |= RFLAGS_IOPL | RFLAGS_IF;
 	stack_set(c, stack_offset(c, 3 * size));

@@ -21,6 +21,12 @@ enum {
 	DESC_TRAP_GATE = 15,
 };
 
+/* The EXT bit of an error code: set in the delivery of all but INT n. */
+static inline uint32_t event_ext(const struct cpu *c)
+{
+	return c->delivering && c->delivering_ext;
+}
+
 static inline unsigned seg_dpl(const struct segment *s)
 {
 	return s->access >> AR_DPL_SHIFT & 3;
@@ -30,10 +36,12 @@ void descriptor_set_accessed(struct cpu *c, const struct insn *i,
 			     struct segment *seg);
 void segment_load_real(struct cpu *c, enum seg_index seg, uint16_t selector);
 
-/* A code segment's descriptor by selector; what is none raises #GP or #NP
-   with the selector (ext: the EXT bit of the error code). */
+/* A code segment's descriptor by selector; what is none raises #GP with the
+   selector. What is not present raises #NP, after the checks of privilege. */
 void code_descriptor(struct cpu *c, const struct insn *i, uint16_t selector,
-		     unsigned ext, struct segment *seg);
+		     struct segment *seg);
+void code_present(struct cpu *c, const struct insn *i,
+		  const struct segment *seg);
 
 /* A target must be canonical, or inside the segment: #GP(0). */
 void check_rip(struct cpu *c, const struct insn *i, const struct segment *cs,
@@ -49,6 +57,8 @@ struct stack {
 	uint64_t sp;
 	unsigned mask_size; /* 2, 4, 8: how SP wraps */
 	unsigned vector;    /* what a bad access raises */
+	uint16_t error;     /* with this: a new stack's selector, or 0 */
+	bool user;          /* accessed at CPL 3 */
 };
 void stack_push(struct cpu *c, const struct insn *i, struct stack *s,
 		unsigned lsize, uint64_t value);
