@@ -484,8 +484,11 @@ static void questions(void)
 {
 	uint32_t v = 0;
 
-	check(lar(SEL_CODE64, &v) && v == 0x00a09b00, "LAR of code");
-	check(lar(SEL_DATA, &v) && v == 0x00c09300, "LAR of data");
+	/* Bits 19:16 are undefined in the SDM; CPUs show the limit. */
+	check(lar(SEL_CODE64, &v) && (v & ~0xf0000ull) == 0x00a09b00,
+	      "LAR of code");
+	check(lar(SEL_DATA, &v) && (v & ~0xf0000ull) == 0x00c09300,
+	      "LAR of data");
 	check(lar(SEL_TSS, &v) && v == 0x00008b00, "LAR of the busy TSS");
 	check(!lar(0, &v) && v == 0xdead, "LAR of null leaves the register");
 	check(!lar(0x1f8, &v), "LAR past the GDT");

@@ -320,8 +320,13 @@ EXEC(lar)
 	struct segment s;
 	bool ok = visible(c, i, selector, types, &s);
 
+	/* The descriptor's second doubleword, less its bits of the base: the
+	   limit's bits 19:16 are in it, as on CPUs. */
 	if (ok)
-		set_sized(c, i, (s.access & 0xf0ff) << 8);
+		set_sized(c, i,
+			  (s.access & 0xf0ff) << 8 |
+			      (s.limit >> (s.access & AR_G ? 28 : 16) & 15)
+				  << 16);
 	set_zf(c, ok);
 	return next(c, i);
 }

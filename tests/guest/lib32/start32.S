@@ -91,6 +91,11 @@ run_enter:
 	mov	24(%esp), %ecx
 	mov	28(%esp), %eax
 	mov	%esp, run_saved_esp
+	cmp	$5, %ecx /* to CPL 3: data that it may use */
+	jne	1f
+	mov	$0x23, %edx
+	mov	%edx, %ds
+	mov	%edx, %es
 1:	pushl	-4(%esi, %ecx, 4)
 	dec	%ecx
 	jnz	1b
