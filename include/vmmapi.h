@@ -774,6 +774,19 @@ int vm_restore_time(struct vmctx *ctx);
 const char *vm_get_engine(struct vmctx *ctx, const char **why);
 
 /*
+ * The engines, from 0 on, and what this host offers to each; ENOENT past the
+ * last. How fast code runs at ring 0 is measured anew, for a few ms.
+ */
+struct vm_engine_info {
+	char name[16];
+	bool usable;          /* engine=NAME runs VMs here */
+	bool automatic;       /* engine=auto takes it */
+	uint64_t ring0_speed; /* instructions a second; 0: not measured */
+	char text[512];       /* why, or why not and what to do */
+};
+int vm_get_engine_info(int index, struct vm_engine_info *info);
+
+/*
  * Guest time in ns since the VM was created, of the VM's one clock, which
  * stands still while no process runs the VM. For devices of the process.
  */

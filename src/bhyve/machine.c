@@ -110,6 +110,17 @@ static int set_rtc(struct machine *m, struct err *err)
 	return 0;
 }
 
+/* Before anything is loaded: the one that was asked for can run here. */
+static int check_engine(struct machine *m, struct err *err)
+{
+	const char *why = NULL;
+
+	if (vm_get_engine(m->ctx, &why) != NULL)
+		return 0;
+	return err_set(err, ENOTSUP, "%s: engine %s: %s", m->name,
+		       config_get(m->config, "engine"), why);
+}
+
 /* Which engine it will be, when the user left the choice to us. */
 static void say_engine(struct machine *m)
 {
@@ -168,7 +179,8 @@ static int set_up_vm(struct machine *m, struct boot_vm *vm, struct err *err)
 
 	m->ctx = vm->ctx;
 	m->created = vm->created;
-	if (error != 0 || (error = begin_part(m, err)) != 0 ||
+	if (error != 0 || (error = check_engine(m, err)) != 0 ||
+	    (error = begin_part(m, err)) != 0 ||
 	    (error = boot_vm_memory(vm, err)) != 0 ||
 	    (error = set_up_cpus(m, err)) != 0 ||
 	    (error = configure_cpus(m, err)) != 0 ||

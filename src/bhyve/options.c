@@ -9,6 +9,7 @@
 
 #include <vmmapi.h>
 
+#include "bhyve/engines.h"
 #include "bhyve/slots.h"
 #include "bhyve/status.h"
 #include "bhyve/topology.h"
@@ -147,6 +148,7 @@ static void getopt_string(char text[2 * ARRAY_SIZE(options) + 3])
 static bool print_help(const struct option_row *row)
 {
 	bool list = row->argument != NULL && strcmp(optarg, "help") == 0;
+	bool engines = row->letter == 'o' && strcmp(optarg, "engine=help") == 0;
 
 	if (row->letter == 'h')
 		options_usage(stderr);
@@ -154,6 +156,8 @@ static bool print_help(const struct option_row *row)
 		slots_list_pci(stdout);
 	else if (row->letter == 'l' && list)
 		slots_list_lpc(stdout);
+	else if (engines)
+		engines_list(stdout);
 	else
 		return false;
 	return true;

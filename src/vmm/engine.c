@@ -3,6 +3,7 @@
 #include "vmm/engine.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 static int choose_kvm(const char *cache_dir, const struct engine_ops **engine,
@@ -38,11 +39,44 @@ int engine_choose(const char *asked, const char *cache_dir,
 	return 0;
 }
 
+static const struct engine_ops *const engines[] = {&kvm_engine_ops,
+						   &soft_engine_ops};
+
+static void describe(const struct engine_ops *engine,
+		     struct vm_engine_info *info)
+{
+	struct err why = {""};
+
+	info->usable = info->automatic = true;
+	if (engine->usable == NULL) {
+		err_set(&why, 0, "needs nothing of the host");
+	} else if (engine->usable(NULL, true, &info->ring0_speed, &why) != 0) {
+		info->automatic = false;
+		/* fast enough is one question, whether it runs another */
+		info->usable = info->ring0_speed != 0;
+	}
+	snprintf(info->text, sizeof(info->text), "%s", why.text);
+}
+
+int engine_describe(int index, struct vm_engine_info *info)
+{
+	if (index < 0 || index >= (int)ARRAY_SIZE(engines))
+		return -ENOENT;
+	*info = (struct vm_engine_info){.ring0_speed = 0};
+	snprintf(info->name, sizeof(info->name), "%s", engines[index]->name);
+	describe(engines[index], info);
+	/* auto takes the first that may be taken */
+	for (int i = 0; i < index && info->automatic; i++) {
+		struct vm_engine_info before = {.ring0_speed = 0};
+
+		describe(engines[i], &before);
+		info->automatic = !before.automatic;
+	}
+	return 0;
+}
+
 void engine_limit_model(struct cpu_model *model)
 {
-	static const struct engine_ops *const engines[] = {&soft_engine_ops,
-							   &kvm_engine_ops};
-
 	for (size_t i = 0; i < ARRAY_SIZE(engines); i++)
 		if (engines[i]->limit_model != NULL)
 			engines[i]->limit_model(model, NULL);

@@ -106,6 +106,9 @@ extern const struct engine_ops soft_engine_ops, kvm_engine_ops;
 int engine_choose(const char *asked, const char *cache_dir,
 		  const struct engine_ops **engine, struct err *why);
 
+/* The engine and what it offers here (vmmapi.h): 0, or -ENOENT. */
+int engine_describe(int index, struct vm_engine_info *info);
+
 /* Takes from model what one of the engines that serve here has not. */
 void engine_limit_model(struct cpu_model *model);
 

@@ -342,6 +342,11 @@ const char *vm_get_engine(struct vmctx *ctx, const char **why)
 	return error == 0 ? engine->name : NULL;
 }
 
+int vm_get_engine_info(int index, struct vm_engine_info *info)
+{
+	return door_result(engine_describe(index, info), NULL);
+}
+
 int vm_clock_gettime(struct vmctx *ctx, uint64_t *ns)
 {
 	struct verb_value value = {0};

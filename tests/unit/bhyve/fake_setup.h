@@ -24,7 +24,7 @@ struct fake_setup {
 	size_t size; /* vm_setup_memory */
 	uint16_t sockets, cores, threads;
 	uint8_t uuid[16];
-	bool no_pause_exit;
+	bool no_pause_exit, no_engine;
 	char modules[128]; /* boot_load's, each with a '|' behind it */
 };
 

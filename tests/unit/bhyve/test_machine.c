@@ -279,6 +279,28 @@ static void test_uuid(void **state)
 	assert_memory_not_equal(one, two, 16);
 }
 
+/* Refused before anything is loaded, and nothing stays. */
+static void test_no_such_engine(void **state)
+{
+	struct config *config = config_of(direct);
+	struct machine *m = NULL;
+	struct fake_setup s;
+	struct err err;
+	int status;
+
+	(void)state;
+	fake_setup_use(&s);
+	s.no_engine = true;
+	assert_int_equal(machine_create(config, NULL, &m, &status, &err),
+			 -ENOTSUP);
+	assert_int_equal(status, STATUS_ERROR);
+	assert_string_equal(err.text, "vm0: engine fake: a test");
+	assert_int_equal(s.loads, 0);
+	assert_int_equal(s.destroys, s.creates);
+	assert_nothing_open(&s);
+	config_destroy(config);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -289,6 +311,7 @@ int main(void)
 	    cmocka_unit_test(test_modules),
 	    cmocka_unit_test(test_bad_modules),
 	    cmocka_unit_test(test_no_such_vm),
+	    cmocka_unit_test(test_no_such_engine),
 	    cmocka_unit_test(test_uuid),
 	};
 

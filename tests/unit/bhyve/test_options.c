@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /* The command line: what it sets, and what it says to bad words. */
+#include "bhyve/engines.h"
 #include "bhyve/options.h"
 
 #include <errno.h>
@@ -199,6 +200,23 @@ static void test_usage_text(void **state)
 	free(text);
 }
 
+static void test_engine_list(void **state)
+{
+	char *text = NULL;
+	size_t size;
+	FILE *out = open_memstream(&text, &size);
+
+	(void)state;
+	engines_list(out);
+	fclose(out);
+	assert_string_equal(text,
+			    "slow\tusable, 0.48 million instructions a second "
+			    "at ring 0 (is emulated)\n"
+			    "sure\tusable\n"
+			    "auto\ttakes sure\n");
+	free(text);
+}
+
 static void test_device_lists(void **state)
 {
 	char *text = NULL;
@@ -339,6 +357,7 @@ int main(void)
 	    cmocka_unit_test(test_unbuilt),
 	    cmocka_unit_test(test_bad_words),
 	    cmocka_unit_test(test_device_lists),
+	    cmocka_unit_test(test_engine_list),
 	    cmocka_unit_test(test_file),
 	    cmocka_unit_test(test_noise),
 	};
