@@ -668,6 +668,19 @@ int vm_isa_set_irq_trigger(struct vmctx *ctx, int atpic_irq,
 int vm_inject_nmi(struct vcpu *vcpu);
 
 /*
+ * Ours: a doorbell. The guest's writes of `bytes` bytes (0: of any size) to
+ * memory or a port at addr add 1 to an eventfd and are not seen otherwise;
+ * with VM_DOORBELL_MATCH only those of that value. fd is the caller's to close,
+ * once VM_DOORBELL_REMOVE with the same arguments has returned. For the
+ * process that runs the VM, before or while it does. EEXIST, ENOENT, ENOSPC.
+ */
+#define VM_DOORBELL_PORT   0x01
+#define VM_DOORBELL_MATCH  0x02
+#define VM_DOORBELL_REMOVE 0x04
+int vm_ioeventfd(struct vmctx *ctx, uint64_t addr, unsigned int bytes,
+		 uint64_t match, int fd, int flags);
+
+/*
  * An exception before the next instruction: vector 0 to 31 but 2 (EINVAL);
  * EBUSY: one waits already. restart_instruction forgets a pending exit, so
  * that RIP stays; to refuse RDMSR or WRMSR: (vcpu, 13, 1, 0, 1).

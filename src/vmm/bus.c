@@ -57,6 +57,8 @@ int room_pio(struct vmcpu *vcpu, uint16_t port, unsigned bytes, bool in,
 			range->write(vcpu->vm, port, bytes, *value & mask);
 		return 0;
 	}
+	if (!in && doorbell_ring(vcpu->vm, true, port, bytes, *value & mask))
+		return 0;
 	return -ENXIO;
 }
 
@@ -96,6 +98,8 @@ int room_mmio(struct vmcpu *vcpu, uint64_t gpa, unsigned bytes, bool write,
 			*value = range->read(vcpu->vm, offset, bytes);
 		return 0;
 	}
+	if (write && doorbell_ring(vcpu->vm, false, gpa, bytes, *value))
+		return 0;
 	return -ENXIO;
 }
 

@@ -16,6 +16,7 @@
 
 struct apic_message; /* vmm/irq.h */
 struct cpu_model;    /* vmm/cpuid.h */
+struct doorbell;     /* vmm/doorbell.h */
 struct vm;
 struct vmcpu;
 
@@ -89,6 +90,12 @@ struct engine_ops {
 
 	/* Host-side code wrote [gpa, gpa + len) of RAM: the write gate. */
 	void (*code_written)(struct vm *vm, uint64_t gpa, uint64_t len);
+
+	/*
+	 * The guest's writes there signal the eventfd without coming out, or
+	 * do no more. May fail, and be NULL: then they come to vmm/bus.h.
+	 */
+	void (*doorbell)(struct vm *vm, const struct doorbell *bell, bool add);
 
 	/* -ENOENT: the engine lacks the capability. */
 	int (*capability_get)(struct vmcpu *vcpu, enum vm_cap_type cap,

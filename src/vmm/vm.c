@@ -28,12 +28,14 @@ int vm_new(const char *name, struct vm **out)
 	snprintf(vm->name, sizeof(vm->name), "%s", name);
 	init_lock(&vm->lock);
 	init_lock(&vm->timer_lock);
+	doorbells_init(&vm->doorbells);
 	vm_clock_init(&vm->clock, TSC_HZ_UNKNOWN);
 	vm->mem.fd = -1;
 	vm->sockets = vm->cores = vm->threads = 1;
 	vm->maxcpus = VM_MAXCPU;
 	error = room_devices_create(vm);
 	if (error != 0) {
+		doorbells_destroy(&vm->doorbells);
 		pthread_mutex_destroy(&vm->timer_lock);
 		pthread_mutex_destroy(&vm->lock);
 		free(vm);
@@ -62,6 +64,7 @@ void vm_free(struct vm *vm)
 		vcpu_free(vm->vcpu[i]);
 	room_devices_destroy(vm);
 	mem_teardown(&vm->mem);
+	doorbells_destroy(&vm->doorbells);
 	pthread_mutex_destroy(&vm->timer_lock);
 	pthread_mutex_destroy(&vm->lock);
 	free(vm);
@@ -209,6 +212,14 @@ static void engine_drop(struct vm *vm)
 	vm->cpu_model = NULL;
 }
 
+/* What the room has for an engine that is new. */
+static void announce(struct vm *vm)
+{
+	if (vm->engine->apic != NULL)
+		ioapic_announce(vm);
+	doorbells_announce(vm);
+}
+
 static int engine_make(struct vm *vm, const struct engine_ops *engine,
 		       struct err *err)
 {
@@ -225,8 +236,8 @@ static int engine_make(struct vm *vm, const struct engine_ops *engine,
 			error = vcpu_into_engine(vm, vm->vcpu[i], err);
 	if (error != 0)
 		engine_drop(vm);
-	else if (engine->apic != NULL)
-		ioapic_announce(vm);
+	else
+		announce(vm);
 	return error;
 }
 

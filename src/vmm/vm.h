@@ -20,6 +20,7 @@
 #include <vmmapi.h>
 
 #include "vmm/clock.h"
+#include "vmm/doorbell.h"
 #include "vmm/engine.h"
 #include "vmm/mem.h"
 #include "vmm/stats.h"
@@ -111,6 +112,8 @@ struct vm {
 	pthread_mutex_t timer_lock;
 	struct vm_timer *timers;
 	struct vm_timer_thread timer_thread;
+
+	struct doorbells doorbells; /* of this process only */
 
 	_Atomic int suspend_how; /* enum vm_suspend_how, set once */
 	struct room *room;

@@ -147,3 +147,31 @@ int vm_rtc_gettime(struct vmctx *ctx, time_t *secs)
 	*secs = (time_t)value.value;
 	return error;
 }
+
+/* -- doorbells ----------------------------------------------------------------
+ */
+
+int vm_ioeventfd(struct vmctx *ctx, uint64_t addr, unsigned int bytes,
+		 uint64_t match, int fd, int flags)
+{
+	const struct doorbell bell = {
+	    .addr = addr,
+	    .match = match,
+	    .bytes = (uint8_t)bytes,
+	    .is_port = (flags & VM_DOORBELL_PORT) != 0,
+	    .has_match = (flags & VM_DOORBELL_MATCH) != 0,
+	    .fd = fd,
+	};
+	const int known =
+	    VM_DOORBELL_PORT | VM_DOORBELL_MATCH | VM_DOORBELL_REMOVE;
+	int error = -EINVAL;
+
+	if ((flags & ~known) == 0 && bytes <= 8) {
+		pthread_mutex_lock(&ctx->vm->lock);
+		error = (flags & VM_DOORBELL_REMOVE) != 0
+			    ? doorbell_remove(ctx->vm, &bell)
+			    : doorbell_add(ctx->vm, &bell);
+		pthread_mutex_unlock(&ctx->vm->lock);
+	}
+	return door_result(error, NULL);
+}

@@ -269,6 +269,40 @@ static void pic(void)
 	outb(0x21, 0xff);
 }
 
+/* -- doorbells: no exit, one count a write -----------------------------------
+ */
+
+enum { BELL_PORT = 1, BELL_MATCH = 2, BELL_REMOVE = 4 };
+
+static void doorbells(void)
+{
+	volatile uint32_t *at = (volatile uint32_t *)(uintptr_t)MMIO_BASE + 8;
+	uint64_t gpa = (uint64_t)(uintptr_t)at;
+
+	*at = 5;
+	check_eq(host(HOST_DOORBELL, gpa, 4, 0), 0, "a doorbell in memory");
+	for (unsigned n = 0; n < 3; n++)
+		*at = n;
+	check_eq(host(HOST_RUNG, 0, 0, 0), 3, "each write rings");
+	*(volatile uint16_t *)at = 0;
+	check_eq(host(HOST_RUNG, 0, 0, 0), 0, "not one of another size");
+	check_eq(*at, 0, "which the device sees");
+	check(host(HOST_DOORBELL, gpa, 4, 0) != 0, "a second one there");
+	check_eq(host(HOST_DOORBELL, gpa, 4, BELL_REMOVE), 0, "removed");
+	*at = 7;
+	check_eq(host(HOST_RUNG, 0, 0, 0), 0, "it is silent");
+	check_eq(*at, 7, "and the device sees the write");
+	host(HOST_DOORBELL, PORT_TEST, 2, BELL_PORT | BELL_MATCH);
+	outw(PORT_TEST, DOORBELL_VALUE);
+	outw(PORT_TEST, 1);
+	check_eq(host(HOST_RUNG, 0, 0, 0), 1, "one that matches, at a port");
+	check_eq(inw(PORT_TEST), 1, "what does not match goes on");
+	host(HOST_DOORBELL, PORT_TEST, 2, BELL_PORT | BELL_MATCH | BELL_REMOVE);
+	check(host(HOST_DOORBELL, gpa, 3, 0) != 0, "three bytes: refused");
+	check(host(HOST_DOORBELL, 0x10000, 2, BELL_PORT) != 0,
+	      "no such port: refused");
+}
+
 /* -- NMI, two vCPUs ---------------------------------------------------------
  */
 
@@ -320,6 +354,7 @@ void payload(void)
 	part(edge);
 	part(level);
 	part(pic);
+	part(doorbells);
 	part(nmi);
 	part(wake_other);
 }

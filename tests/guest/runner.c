@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "bare.h"
@@ -100,6 +101,15 @@ static int64_t line_level(struct machine *m, bool isa, uint64_t irq, bool level)
 			       : vm_ioapic_deassert_irq(m->ctx, n));
 }
 
+static int64_t bell_count(struct machine *m)
+{
+	uint64_t count = 0;
+
+	return read(m->bell, &count, sizeof(count)) == sizeof(count)
+		   ? (int64_t)count
+		   : 0;
+}
+
 static int64_t call_serve(struct machine *m, struct vcpu *vcpu,
 			  const struct host_call *call)
 {
@@ -141,6 +151,12 @@ static int64_t call_serve(struct machine *m, struct vcpu *vcpu,
 		m->escape_rip = a[0];
 		m->escape_rsp = a[1];
 		return 0;
+	case HOST_DOORBELL:
+		return result_of(vm_ioeventfd(m->ctx, a[0], (unsigned)a[1],
+					      DOORBELL_VALUE, m->bell,
+					      (int)a[2]));
+	case HOST_RUNG:
+		return bell_count(m);
 	case HOST_MOVE:
 		m->move_wanted = m->moves_at_all;
 		return m->moves_at_all ? 0 : -ENOSYS;
@@ -572,6 +588,7 @@ int main(int argc, char **argv)
 	if (argc < 2 || m.cpus < 1 || m.cpus > VM_MAXCPU)
 		bail_out("runner PAYLOAD [--cpus N] [--features LIST]");
 	m.expect = expectations_new();
+	m.bell = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	make_vm(&m, engine, features);
 	engine = vm_get_engine(m.ctx, &why);
 	if (engine == NULL) {

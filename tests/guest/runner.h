@@ -22,6 +22,7 @@ struct machine {
 	uint64_t msr_answer;
 	_Atomic unsigned debug_exits[VM_MAXCPU];
 	struct expectations *expect; /* what exits must look like, or NULL */
+	int bell;                    /* the doorbells' eventfd */
 	uint64_t engine_is;          /* HOST_IS_ bits */
 	uint64_t escape_rip, escape_rsp; /* of HOST_ESCAPE */
 	struct bare_failures *bare;      /* or NULL */

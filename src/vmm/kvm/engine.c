@@ -273,6 +273,7 @@ const struct engine_ops kvm_engine_ops = {
     .state_set = kvm_state_set,
     .kick = kvm_kick,
     .code_written = code_written,
+    .doorbell = kvm_doorbell,
     .capability_get = capability_get,
     .capability_set = capability_set,
 };

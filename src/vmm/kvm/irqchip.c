@@ -109,6 +109,25 @@ static void route(struct vm *vm, unsigned pin,
 	pthread_mutex_unlock(&kvm->lock);
 }
 
+/* -- doorbells --------------------------------------------------------------
+ */
+
+void kvm_doorbell(struct vm *vm, const struct doorbell *bell, bool add)
+{
+	struct kvm_vm *kvm = vm->engine_data;
+	struct kvm_ioeventfd arg = {
+	    .addr = bell->addr,
+	    .len = bell->bytes,
+	    .fd = bell->fd,
+	    .datamatch = bell->match,
+	    .flags = (bell->is_port ? KVM_IOEVENTFD_FLAG_PIO : 0) |
+		     (bell->has_match ? KVM_IOEVENTFD_FLAG_DATAMATCH : 0) |
+		     (add ? 0 : KVM_IOEVENTFD_FLAG_DEASSIGN),
+	};
+
+	ioctl(kvm->fd, KVM_IOEVENTFD, &arg);
+}
+
 /* -- local pins -------------------------------------------------------------
  */
 

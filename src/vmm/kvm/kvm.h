@@ -147,6 +147,7 @@ void kvm_tsc_settle(struct kvm_cpu *c);
 extern const struct engine_apic_ops kvm_apic_ops;
 int kvm_irqchip_create(struct kvm_vm *kvm, struct err *err);
 int kvm_serve_local_irqs(struct kvm_cpu *c);
+void kvm_doorbell(struct vm *vm, const struct doorbell *bell, bool add);
 /* After the TSC has moved. */
 int kvm_deadline_restart(struct kvm_cpu *c);
 

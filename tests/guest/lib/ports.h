@@ -38,8 +38,13 @@ enum host_fn {
 	HOST_CHECK_BUSY, /* what a frozen or running vCPU refuses */
 	HOST_ESCAPE, /* a[0]: RIP, a[1]: RSP if KVM cannot go on; a[0] 0: no */
 	HOST_ENGINE, /* result: HOST_IS_ bits of the engine */
-	HOST_MOVE,   /* the VM goes on under the other engine */
+	HOST_DOORBELL, /* a[0]: address, a[1]: bytes, a[2]: VM_DOORBELL_ flags
+			*/
+	HOST_RUNG,     /* result: how often since the last time */
+	HOST_MOVE,     /* the VM goes on under the other engine */
 };
+
+#define DOORBELL_VALUE 0x1234 /* with VM_DOORBELL_MATCH */
 
 /* HOST_ENGINE's answers. */
 #define HOST_IS_KVM      1 /* lengths and gla of exits may be unknown */

@@ -231,6 +231,9 @@ static int serve(unsigned long request, void *arg)
 		fake.signals++;
 		memcpy(&fake.msi, arg, sizeof(fake.msi));
 		return 1;
+	case KVM_IOEVENTFD:
+		memcpy(&fake.bell, arg, sizeof(fake.bell));
+		return 0;
 	case KVM_INTERRUPT:
 		fake.interrupts++;
 		return 0;

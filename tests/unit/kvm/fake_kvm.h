@@ -25,6 +25,7 @@ struct fake_kvm {
 	struct kvm_run *run; /* of the vCPU made last */
 
 	unsigned runs, signals, routings, interrupts, nmis;
+	struct kvm_ioeventfd bell;              /* the last one */
 	struct kvm_msi msi;                     /* the last one */
 	struct kvm_irq_routing_entry route[64]; /* as last told */
 	struct kvm_lapic_state lapic;

@@ -517,6 +517,37 @@ static void test_virtual_wire(void **state)
 			 0x10700);
 }
 
+static void test_doorbells(void **state)
+{
+	struct fixture *f = *state;
+	struct doorbell bell = {.addr = 0xd0000000, .bytes = 4, .fd = 7};
+
+	/* before the engine exists, and while it does */
+	assert_int_equal(doorbell_add(f->vm, &bell), 0);
+	assert_int_equal(doorbell_add(f->vm, &bell), -EEXIST);
+	assert_int_equal(start(f), 0);
+	assert_int_equal(fake.bell.addr, 0xd0000000);
+	assert_int_equal(fake.bell.fd, 7);
+	assert_int_equal(fake.bell.flags, 0);
+	bell = (struct doorbell){.addr = 0x510,
+				 .bytes = 2,
+				 .fd = 8,
+				 .is_port = true,
+				 .has_match = true,
+				 .match = 3};
+	assert_int_equal(doorbell_add(f->vm, &bell), 0);
+	assert_int_equal(fake.bell.datamatch, 3);
+	assert_int_equal(fake.bell.flags,
+			 KVM_IOEVENTFD_FLAG_PIO | KVM_IOEVENTFD_FLAG_DATAMATCH);
+	bell.fd = 99; /* which one it was is known */
+	assert_int_equal(doorbell_remove(f->vm, &bell), 0);
+	assert_int_equal(fake.bell.fd, 8);
+	assert_true((fake.bell.flags & KVM_IOEVENTFD_FLAG_DEASSIGN) != 0);
+	assert_int_equal(doorbell_remove(f->vm, &bell), -ENOENT);
+	bell.bytes = 8; /* no such port access */
+	assert_int_equal(doorbell_add(f->vm, &bell), -EINVAL);
+}
+
 static void run_once(struct fixture *f)
 {
 	struct vm_exit exit = {.exitcode = VM_EXITCODE_BOGUS};
@@ -565,15 +596,25 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-	    T(test_no_device),    T(test_no_permission),
-	    T(test_other_api),    T(test_capabilities),
-	    T(test_each_ioctl),   T(test_vcpu_limit),
-	    T(test_run_fails),    T(test_triple_fault),
-	    T(test_system_event), T(test_out),
-	    T(test_routes),       T(test_level),
-	    T(test_messages),     T(test_pic),
-	    T(test_lapic_state),  T(test_virtual_wire),
-	    T(test_tsc_offset),   T(test_features_are_held),
+	    T(test_no_device),
+	    T(test_no_permission),
+	    T(test_other_api),
+	    T(test_capabilities),
+	    T(test_each_ioctl),
+	    T(test_vcpu_limit),
+	    T(test_run_fails),
+	    T(test_triple_fault),
+	    T(test_system_event),
+	    T(test_out),
+	    T(test_routes),
+	    T(test_level),
+	    T(test_messages),
+	    T(test_pic),
+	    T(test_lapic_state),
+	    T(test_virtual_wire),
+	    T(test_doorbells),
+	    T(test_tsc_offset),
+	    T(test_features_are_held),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
