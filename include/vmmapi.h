@@ -365,6 +365,20 @@ int vm_set_option(const char *key, const char *value);
 
 /* -- memory -------------------------------------------------------------- */
 
+/*
+ * Ours: guest memory is given by the host page by page, as it is touched, and
+ * a tmpfs may be full by then, which is a SIGBUS. vm_memory_loss_fd takes
+ * that signal for the process and returns an eventfd, the handle's, that
+ * becomes readable when it has happened; the page is then an empty one of this
+ * process alone, and the VM must be stopped. vm_memory_lost says whether it
+ * has, and vm_error_text then why. The VM has crashed when it is closed.
+ *
+ * A thread that runs a vCPU must have an alternate signal stack (sigaltstack)
+ * before; vm_run fails with EINVAL otherwise. -1 and errno: no such luck.
+ */
+int vm_memory_loss_fd(struct vmctx *ctx);
+bool vm_memory_lost(struct vmctx *ctx);
+
 enum vm_mmap_style { VM_MMAP_NONE, VM_MMAP_ALL, VM_MMAP_SPARSE };
 
 enum {

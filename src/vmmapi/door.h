@@ -83,12 +83,18 @@ struct vmctx {
 	int memflags;
 	bool memory_is_ours; /* anonymous: it goes with this process */
 
+	int loss_fd; /* -1: not asked for */
+	_Atomic bool memory_lost;
+
 	struct vmctx *next; /* all handles of the process, see memory.c */
 };
 
 struct vcpu {
 	struct vmctx *ctx;
 	int id;
+	/* The last thread that ran it, see loss_check_thread. */
+	pthread_t thread;
+	bool has_thread;
 	uint64_t stats[VM_STAT_COUNT];
 };
 
@@ -167,6 +173,12 @@ void door_drop_batches(struct vmctx *ctx);
 
 void handles_add(struct vmctx *ctx);
 void handles_remove(struct vmctx *ctx);
+
+/* -- loss.c: memory that the host cannot give ------------------------------ */
+
+void loss_forget(struct vmctx *ctx);
+/* May this thread run a vCPU? */
+int loss_check_thread(struct vmctx *ctx, struct err *err);
 
 /* -- ctl ----------------------------------------------------------------------
  */

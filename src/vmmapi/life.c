@@ -13,6 +13,7 @@
 
 static void handle_free(struct vmctx *ctx)
 {
+	loss_forget(ctx);
 	vm_free(ctx->vm);
 	place_close(ctx);
 	pthread_mutex_destroy(&ctx->lock);
@@ -39,6 +40,7 @@ static int handle_new(const char *name, bool create, struct vmctx **out,
 	pthread_mutexattr_destroy(&recursive);
 	pthread_mutex_init(&ctx->engine_lock, NULL);
 	ctx->engine_error = 1;
+	ctx->loss_fd = -1;
 	ctx->rundir_fd = ctx->dir_fd = ctx->lock_fd = -1;
 	door_options_get(&ctx->options);
 	error = vm_new(name, &ctx->vm);
@@ -281,8 +283,10 @@ void vm_close(struct vmctx *ctx)
 
 	door_drop_batches(ctx);
 	handles_remove(ctx);
+	/* A VM that has lost memory has crashed. */
 	if (atomic_load(&ctx->is_runner))
-		door_stop_running(ctx, !owns);
+		door_stop_running(ctx,
+				  !owns && !atomic_load(&ctx->memory_lost));
 	if (ctx->memory_is_ours && !owns)
 		forget_memory(ctx);
 	if (owns)

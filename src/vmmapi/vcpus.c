@@ -75,6 +75,21 @@ int vm_resume_cpu(struct vcpu *vcpu)
 /* -- running ------------------------------------------------------------------
  */
 
+/* What a thread needs that has not run this vCPU before. */
+static int check_thread(struct vcpu *vcpu)
+{
+	pthread_t self = pthread_self();
+	struct err err;
+	int error;
+
+	if (vcpu->has_thread && pthread_equal(vcpu->thread, self))
+		return 0;
+	error = loss_check_thread(vcpu->ctx, &err);
+	vcpu->thread = self;
+	vcpu->has_thread = error == 0;
+	return door_result(error, &err);
+}
+
 int vm_run(struct vcpu *vcpu, struct vm_run *vm_run)
 {
 	struct vmcpu *vmcpu;
@@ -82,6 +97,8 @@ int vm_run(struct vcpu *vcpu, struct vm_run *vm_run)
 
 	if (vm_run->vm_exit == NULL)
 		return door_result(-EINVAL, NULL);
+	if (unlikely(check_thread(vcpu) != 0))
+		return -1;
 	if (door_start_running(vcpu->ctx) != 0)
 		return -1;
 	error = vm_get_vcpu(vcpu->ctx->vm, (unsigned)vcpu->id, &vmcpu);

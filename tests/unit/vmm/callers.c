@@ -20,6 +20,8 @@
 	X(vm_get_name, const char *, struct vmctx *)                           \
 	X(vm_batch_begin, int, struct vmctx *)                                 \
 	X(vm_batch_end, int, struct vmctx *)                                   \
+	X(vm_memory_loss_fd, int, struct vmctx *)                              \
+	X(vm_memory_lost, bool, struct vmctx *)                                \
 	X(vm_error_text, const char *, void)                                   \
 	X(vm_set_option, int, const char *, const char *)                      \
 	X(vm_parse_memsize, int, const char *, size_t *)                       \

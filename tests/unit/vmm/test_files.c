@@ -2,9 +2,11 @@
 /* A VM between processes: its directory, its files, who may run it, a crash. */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/wait.h>
@@ -344,6 +346,101 @@ static void test_random_state(void **state)
 	assert_true(opened > 0 && refused > 0);
 	assert_int_equal(pwrite(fd, good, (size_t)size, 0), size);
 	close(fd);
+	destroy("vm0");
+}
+
+/* A child that loses memory: what it exits with. It must not be killed. */
+static void lose_memory(bool watch)
+{
+	static const uint8_t out_80[] = {0xe6, 0x80};
+	static uint8_t alternate[65536];
+	stack_t stack = {.ss_sp = alternate, .ss_size = sizeof(alternate)};
+	struct vmctx *ctx = make_vm("vm0", 1);
+	volatile uint8_t *memory = vm_map_gpa(ctx, 0, TEST_MEMORY);
+	struct vcpu *vcpu = vm_vcpu_open(ctx, 0);
+	struct vm_exit exit;
+	uint64_t count;
+	char path[512];
+	int fd = -1;
+
+	load_program(vcpu, out_80, sizeof(out_80));
+	memory[0x5000] = 0x55;
+	memory[0x8000] = 0x56;
+	if (watch) {
+		fd = vm_memory_loss_fd(ctx);
+		if (fd < 0 || fd != vm_memory_loss_fd(ctx) ||
+		    vm_memory_lost(ctx) || read(fd, &count, 8) != -1)
+			_exit(1);
+		/* a vCPU wants a thread with an alternate stack */
+		if (run(vcpu, &exit) != -1 || errno != EINVAL ||
+		    strstr(vm_error_text(), "alternate") == NULL ||
+		    sigaltstack(&stack, NULL) != 0 || run(vcpu, &exit) != 0)
+			_exit(2);
+	}
+	/* What is behind a file's end gives the same signal as a full tmpfs. */
+	path_of(path, "vm0", "memory");
+	if (truncate(path, 0x8000) != 0)
+		_exit(3);
+	memory[0x8123] = 0x12;
+	memory[0x9000] = 0x13;
+	if (memory[0x8000] != 0 || memory[0x8123] != 0x12 ||
+	    memory[0x9000] != 0x13 || memory[0x5000] != 0x55)
+		_exit(4);
+	if (!vm_memory_lost(ctx) || errno != ENOSPC ||
+	    strstr(vm_error_text(), "vm0: a page of its memory") == NULL ||
+	    read(fd, &count, 8) != 8 || count != 2)
+		_exit(5);
+	vm_vcpu_close(vcpu);
+	vm_close(ctx);
+	_exit(0);
+}
+
+static void test_lost_memory(void **state)
+{
+	struct vmctx *ctx;
+	struct vcpu *vcpu;
+	struct vm_exit exit;
+	int status;
+	pid_t child = fork();
+
+	if (child == 0)
+		lose_memory(true);
+	waitpid(child, &status, 0);
+	assert_int_equal(status, 0);
+	ctx = vm_open("vm0");
+	assert_non_null(ctx);
+	vcpu = vm_vcpu_open(ctx, 0);
+	assert_error(run(vcpu, &exit), ENOTRECOVERABLE, "vm0: crashed");
+	vm_vcpu_close(vcpu);
+	vm_destroy(ctx);
+}
+
+/* Who did not ask is killed as ever, and so is an access to something else. */
+static void test_other_sigbus(void **state)
+{
+	int status;
+	pid_t child = fork();
+
+	if (child == 0) {
+		signal(SIGBUS, SIG_DFL); /* not cmocka's */
+		lose_memory(false);
+	}
+	waitpid(child, &status, 0);
+	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGBUS);
+	destroy("vm0");
+	child = fork();
+	if (child == 0) {
+		FILE *empty = tmpfile();
+		volatile char *page;
+
+		signal(SIGBUS, SIG_DFL);
+		vm_memory_loss_fd(make_vm("vm0", 1));
+		page =
+		    mmap(NULL, 4096, PROT_READ, MAP_SHARED, fileno(empty), 0);
+		_exit(page[0]);
+	}
+	waitpid(child, &status, 0);
+	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGBUS);
 	destroy("vm0");
 }
 
@@ -693,6 +790,8 @@ int main(void)
 	    T(test_anonymous_memory),
 	    T(test_memory_link),
 	    T(test_random_state),
+	    T(test_lost_memory),
+	    T(test_other_sigbus),
 	    T(test_memsize),
 	    T(test_state_passes_on),
 	    T(test_batch),
