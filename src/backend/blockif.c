@@ -62,9 +62,23 @@ static void advance(struct iovec **iov, unsigned int *count, size_t done)
 	}
 }
 
+/*
+ * A system call says EFAULT where an access would be a SIGBUS: the host has no
+ * page there. Who owns the memory may have a handler that knows what to do.
+ */
+static void touch(const struct iovec *iov, unsigned int count)
+{
+	while (count > 1 && iov->iov_len == 0)
+		iov++, count--;
+	if (iov->iov_len != 0)
+		(void)*(volatile const char *)iov->iov_base;
+}
+
 static int transfer(struct blockif *disk, bool write, struct iovec *iov,
 		    unsigned int count, uint64_t offset)
 {
+	bool touched = false;
+
 	while (count > 0) {
 		ssize_t done =
 		    write ? pwritev(disk->fd, iov, (int)count, (off_t)offset)
@@ -72,8 +86,14 @@ static int transfer(struct blockif *disk, bool write, struct iovec *iov,
 
 		if (done < 0 && errno == EINTR)
 			continue;
+		if (done < 0 && errno == EFAULT && !touched) {
+			touch(iov, count);
+			touched = true;
+			continue;
+		}
 		if (done < 0)
 			return -errno;
+		touched = false;
 		/* Somebody made the file shorter. */
 		if (done == 0)
 			return -EIO;
@@ -272,7 +292,7 @@ static void *work(void *arg)
 	return NULL;
 }
 
-/* One more worker; signals are for other threads. The lock is held, or nobody
+/* One more worker; signals but its own are for other threads. The lock is held, or nobody
    else knows of the disk. */
 static int add_worker(struct blockif *disk)
 {
@@ -281,6 +301,7 @@ static int add_worker(struct blockif *disk)
 	int error;
 
 	sigfillset(&all);
+	sigdelset(&all, SIGBUS);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	error = pthread_create(&disk->threads[disk->workers], NULL, work, disk);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);

@@ -20,13 +20,13 @@ static void complain(const struct err *err)
 }
 
 /* -D: the VM goes when its guest has powered off. One that was made for this
-   run and could not be started goes too. */
+   run and could not be started, or lost memory on the way, goes too. */
 static bool wants_destroy(const struct machine *m, int status)
 {
 	struct err err;
 	bool destroy;
 
-	if (m->created && !m->ran)
+	if (m->created && (!m->ran || vm_memory_lost(m->ctx)))
 		return true;
 	config_get_bool(m->config, "destroy_on_poweroff", false, &destroy,
 			&err);

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <unistd.h>
 
 #include "backend/loop.h"
@@ -127,6 +128,21 @@ static void one_stopped(struct machine *m, unsigned int count)
 		loop_stop(m->loop);
 }
 
+/* vm_run with a stack for the library's handler of SIGBUS. */
+static void run_on_stacks(struct cpu *cpu)
+{
+	size_t size = (size_t)MAX(sysconf(_SC_SIGSTKSZ), 64 * 1024);
+	stack_t stack = {.ss_size = size, .ss_sp = malloc(size)}, before;
+
+	if (stack.ss_sp != NULL && sigaltstack(&stack, &before) == 0) {
+		vm_loop(cpu);
+		/* A sanitizer's, which it wants to find there. */
+		sigaltstack(&before, NULL);
+	} else
+		run_failed(cpu, ENOMEM);
+	free(stack.ss_sp);
+}
+
 static void *cpu_main(void *arg)
 {
 	struct cpu *cpu = arg;
@@ -134,7 +150,7 @@ static void *cpu_main(void *arg)
 
 	snprintf(name, sizeof(name), "vcpu %d", vcpu_id(cpu->vcpu));
 	pthread_setname_np(pthread_self(), name);
-	vm_loop(cpu);
+	run_on_stacks(cpu);
 	one_stopped(cpu->machine, 1);
 	return NULL;
 }
@@ -193,16 +209,47 @@ static int activate_cpus(struct machine *m, struct err *err)
 	return 0;
 }
 
+/* The host has no more memory for the guest. */
+static void on_memory_loss(void *arg, uint32_t events)
+{
+	struct machine *m = arg;
+	char report[600];
+	uint64_t count;
+
+	if (read(vm_memory_loss_fd(m->ctx), &count, sizeof(count)) !=
+		sizeof(count) ||
+	    !vm_memory_lost(m->ctx))
+		return;
+	snprintf(report, sizeof(report), "bhyve: %s\n", vm_error_text());
+	machine_end(m, STATUS_ERROR, report);
+}
+
+static int watch_memory(struct machine *m, struct loop_source **out,
+			struct err *err)
+{
+	int fd = vm_memory_loss_fd(m->ctx);
+
+	*out =
+	    fd < 0 ? NULL : loop_add(m->loop, fd, EPOLLIN, on_memory_loss, m);
+	return *out != NULL ? 0 : err_sys(err, errno, "%s: eventfd", m->name);
+}
+
 int machine_run(struct machine *m, struct err *err)
 {
+	struct loop_source *memory = NULL;
 	struct signals *signals;
 	int error;
 
 	error = activate_cpus(m, err);
 	if (error == 0)
+		error = watch_memory(m, &memory, err);
+	if (error == 0)
 		error = signals_open(m, &signals, err);
-	if (error != 0)
+	if (error != 0) {
+		if (memory != NULL)
+			loop_remove(memory);
 		return error;
+	}
 	start_threads(m);
 	error = loop_run(m->loop);
 	if (error != 0)
@@ -212,5 +259,6 @@ int machine_run(struct machine *m, struct err *err)
 			pthread_join(m->cpu[i].thread, NULL);
 	}
 	signals_close(signals);
+	loop_remove(memory);
 	return 0;
 }

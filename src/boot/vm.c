@@ -126,7 +126,9 @@ int boot_vm_open(struct boot_vm *vm, bool load, struct err *err)
 			vm->created = vm->ctx != NULL;
 		}
 	}
-	return vm->ctx != NULL ? 0 : boot_vm_error(vm->name, err);
+	if (vm->ctx == NULL || vm_memory_loss_fd(vm->ctx) < 0)
+		return boot_vm_error(vm->name, err);
+	return 0;
 }
 
 /* Memory of another size is not grown: it is another VM. */
@@ -164,5 +166,10 @@ int boot_vm_load(struct boot_vm *vm, struct vcpu *bsp, struct err *err)
 	    .progress_arg = &line,
 	};
 
-	return boot_load(vm->ctx, bsp, &request, NULL, err);
+	int error = boot_load(vm->ctx, bsp, &request, NULL, err);
+
+	/* Whatever else came of it. */
+	if (vm_memory_lost(vm->ctx))
+		error = boot_vm_error(vm->name, err);
+	return error;
 }

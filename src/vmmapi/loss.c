@@ -177,10 +177,10 @@ bool vm_memory_lost(struct vmctx *ctx)
 	if (!atomic_load(&ctx->memory_lost))
 		return false;
 	if (ctx->vm->mem.base == NULL || fstatfs(ctx->vm->mem.fd, &fs) != 0)
-		fs.f_bavail = 0;
+		fs.f_bavail = 0, fs.f_bsize = 0;
 	err_set(&err, ENOSPC,
-		"%s: a page of its memory could not be had: %s is full "
-		"(%llu MB free now); its memory is not whole any more",
+		"%s: cannot go on: %s is full and had no page for its memory "
+		"(%llu MB free now); make room there, or give it less memory",
 		ctx->name, place_of_memory(ctx),
 		(unsigned long long)fs.f_bavail *
 		    (unsigned long long)fs.f_bsize / MiB);

@@ -5,6 +5,8 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include "dev/board.h"
 
@@ -35,6 +37,8 @@ struct machine *fake_machine(struct vmctx *ctx, unsigned int cpus,
 
 void fake_machine_free(struct machine *m)
 {
+	if (m->ctx->loss_fd > 0)
+		close(m->ctx->loss_fd);
 	config_destroy(m->config);
 	free(m->last_words);
 	free(m);
@@ -61,6 +65,19 @@ int vcpu_id(struct vcpu *vcpu)
 const char *vm_error_text(void)
 {
 	return strerror(errno);
+}
+
+int vm_memory_loss_fd(struct vmctx *ctx)
+{
+	if (ctx->loss_fd == 0)
+		ctx->loss_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	return ctx->loss_fd;
+}
+
+bool vm_memory_lost(struct vmctx *ctx)
+{
+	errno = ENOSPC;
+	return ctx->lost;
 }
 
 static void note_thread(struct vcpu *vcpu)

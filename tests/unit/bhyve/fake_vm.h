@@ -37,6 +37,8 @@ struct vmctx {
 	struct vcpu vcpu[VM_MAXCPU];
 	bool acpi; /* the guest hears the power button */
 	unsigned int presses;
+	int loss_fd; /* 0: not open */
+	bool lost;
 };
 
 /* A machine on ctx with cpus vCPUs; its loop is the caller's. */

@@ -321,6 +321,21 @@ static void test_signals(void **state)
 	}
 }
 
+static void test_memory_loss(void **state)
+{
+	struct fixture f;
+	uint64_t one = 1;
+
+	(void)state;
+	open_fixture(&f, 2);
+	f.ctx.lost = true;
+	assert_int_equal(write(vm_memory_loss_fd(&f.ctx), &one, 8), 8);
+	assert_int_equal(run(&f), STATUS_ERROR);
+	assert_int_equal(f.ctx.suspends, 1);
+	assert_non_null(strstr(f.m->last_words, strerror(ENOSPC)));
+	close_fixture(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -334,6 +349,7 @@ int main(void)
 	    cmocka_unit_test(test_spinup),
 	    cmocka_unit_test(test_first_end_wins),
 	    cmocka_unit_test(test_run_refused),
+	    cmocka_unit_test(test_memory_loss),
 	    cmocka_unit_test(test_threads),
 	    cmocka_unit_test(test_signals),
 	};

@@ -387,7 +387,7 @@ static void lose_memory(bool watch)
 	    memory[0x9000] != 0x13 || memory[0x5000] != 0x55)
 		_exit(4);
 	if (!vm_memory_lost(ctx) || errno != ENOSPC ||
-	    strstr(vm_error_text(), "vm0: a page of its memory") == NULL ||
+	    strstr(vm_error_text(), "vm0: cannot go on") == NULL ||
 	    read(fd, &count, 8) != 8 || count != 2)
 		_exit(5);
 	vm_vcpu_close(vcpu);
