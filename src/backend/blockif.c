@@ -292,8 +292,8 @@ static void *work(void *arg)
 	return NULL;
 }
 
-/* One more worker; signals but its own are for other threads. The lock is held, or nobody
-   else knows of the disk. */
+/* One more worker; signals but its own are for other threads. The lock is held,
+   or nobody else knows of the disk. */
 static int add_worker(struct blockif *disk)
 {
 	sigset_t all;
