@@ -75,8 +75,8 @@ static void start(struct fixture *f, uint64_t features, const char *option)
 static void unplug(struct fixture *f)
 {
 	assert_int_equal(f->m.vm.wrong, 0);
-	driver_free_ram(&f->m);
 	machine_end(&f->m);
+	driver_free_ram(&f->m);
 }
 
 static void finish(struct fixture *f)
@@ -524,8 +524,8 @@ static void test_random(void **state)
 		assert_int_equal(len, 8);
 	}
 	assert_int_equal(f.m.vm.wrong, 0);
-	driver_free_ram(&f.m);
 	machine_end(&f.m);
+	driver_free_ram(&f.m);
 }
 
 int main(void)

@@ -30,8 +30,8 @@ void start(struct fixture *f, uint64_t features, uint16_t size)
 void finish(struct fixture *f)
 {
 	assert_int_equal(f->m.vm.wrong, 0);
-	driver_free_ram(&f->m);
 	machine_end(&f->m);
+	driver_free_ram(&f->m);
 }
 
 uint64_t request(struct driver *d, uint8_t value, uint32_t count, bool indirect)
