@@ -199,8 +199,9 @@ static int reduce_to_model(struct cpu_model *m, const char *name,
 			if (wanted[f] && !m->has[f])
 				return err_set(
 				    err, ENOTSUP,
-				    "cpu.model=%s: this host lacks %s", name,
-				    feature_table[f].text);
+				    "cpu.model=%s: this host or engine "
+				    "lacks %s",
+				    name, feature_table[f].text);
 			m->has[f] = m->has[f] && wanted[f];
 		}
 		return 0;
@@ -248,6 +249,33 @@ static int apply_features(struct cpu_model *m, const bool possible[],
 static void drop_orphans(bool has[])
 {
 	static const uint16_t needs[][2] = {
+	    {X86_FEATURE_MMX, X86_FEATURE_FPU},
+	    {X86_FEATURE_FXSR, X86_FEATURE_FPU},
+	    {X86_FEATURE_SSE, X86_FEATURE_FXSR},
+	    {X86_FEATURE_SSE2, X86_FEATURE_SSE},
+	    {X86_FEATURE_SSE3, X86_FEATURE_SSE2},
+	    {X86_FEATURE_SSSE3, X86_FEATURE_SSE3},
+	    {X86_FEATURE_SSE4A, X86_FEATURE_SSE3},
+	    {X86_FEATURE_SSE4_1, X86_FEATURE_SSSE3},
+	    {X86_FEATURE_SSE4_2, X86_FEATURE_SSE4_1},
+	    {X86_FEATURE_PCLMULQDQ, X86_FEATURE_SSE2},
+	    {X86_FEATURE_AES, X86_FEATURE_SSE2},
+	    {X86_FEATURE_SHA, X86_FEATURE_SSE2},
+	    {X86_FEATURE_GFNI, X86_FEATURE_SSE2},
+	    {X86_FEATURE_XSAVE, X86_FEATURE_FXSR},
+	    {X86_FEATURE_OSXSAVE, X86_FEATURE_XSAVE},
+	    {X86_FEATURE_AVX, X86_FEATURE_SSE4_2},
+	    {X86_FEATURE_LM, X86_FEATURE_PAE},
+	    {X86_FEATURE_NX, X86_FEATURE_PAE},
+	    {X86_FEATURE_PCID, X86_FEATURE_LM},
+	    {X86_FEATURE_PDPE1GB, X86_FEATURE_LM},
+	    {X86_FEATURE_X2APIC, X86_FEATURE_APIC},
+	    {X86_FEATURE_TSC_DEADLINE, X86_FEATURE_APIC},
+	    {X86_FEATURE_TSC_DEADLINE, X86_FEATURE_TSC},
+	    {X86_FEATURE_TSC_ADJUST, X86_FEATURE_TSC},
+	    {X86_FEATURE_RDTSCP, X86_FEATURE_TSC},
+	    {X86_FEATURE_INVTSC, X86_FEATURE_TSC},
+	    {X86_FEATURE_CX16, X86_FEATURE_CX8},
 	    {X86_FEATURE_AVX, X86_FEATURE_XSAVE},
 	    {X86_FEATURE_AVX2, X86_FEATURE_AVX},
 	    {X86_FEATURE_FMA, X86_FEATURE_AVX},

@@ -32,6 +32,7 @@
 #define RM       OP_RM
 #define PM       OP_PM
 #define VEX      OP_VEX
+#define ELSE     OP_ELSE
 
 const struct opcode opcode_table[] = {
 #define OP(name, map, pp, op, ext, operands, attr, feature)                    \
@@ -64,6 +65,7 @@ const struct opcode opcode_table[] = {
 #undef RM
 #undef PM
 #undef VEX
+#undef ELSE
 
 const unsigned opcode_count = ARRAY_SIZE(opcode_table);
 
@@ -330,7 +332,9 @@ static const struct opcode *find_row(const struct cpu *c, struct decoder *s)
 			get8(s); /* sets the error */
 			return NULL;
 		}
-		if (row_matches(o, s->d, s, modrm))
+		if (row_matches(o, s->d, s, modrm) &&
+		    (!(o->attr & OP_ELSE) ||
+		     cpu_model_has(c->svm->vm->cpu_model, o->feature)))
 			return o;
 	}
 	return NULL;
@@ -699,6 +703,9 @@ static void decode_vector(struct cpu *c, struct decoder *s)
 		get8(s); /* is in d->bytes */
 	feature = simd_feature(row, d->is_vex, d->vector_len);
 	if (feature != 0 && !cpu_model_has(c->svm->vm->cpu_model, feature))
+		return;
+	if (simd_needs_cmov(d) &&
+	    !cpu_model_has(c->svm->vm->cpu_model, X86_FEATURE_CMOV))
 		return;
 	if (d->is_vex &&
 	    ((d->vvvv != 0 && !simd_uses_vvvv(row)) || is_real_or_v86(c)))

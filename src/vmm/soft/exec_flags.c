@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Single flags, LAHF and SAHF; the decimal adjustments. */
+#include "vmm/cpuid.h"
 #include "vmm/soft/exec.h"
+#include "x86/features.h"
 
 EXEC(clc)
 {
@@ -33,14 +35,24 @@ EXEC(std)
 }
 
 /* AH: SF ZF 0 AF 0 PF 1 CF. */
+/* In 64-bit mode these are a feature of their own. */
+static void check_lahf_lm(struct cpu *c, const struct insn *i)
+{
+	if (c->code_size == 8 &&
+	    !cpu_model_has(c->svm->vm->cpu_model, X86_FEATURE_LAHF_LM))
+		raise_ud(c, i);
+}
+
 EXEC(lahf)
 {
+	check_lahf_lm(c, i);
 	SET8(REG_RAX + 1, ((c->arith_flags >> 8) & 0xd5) | 2);
 	return next(c, i);
 }
 
 EXEC(sahf)
 {
+	check_lahf_lm(c, i);
 	c->arith_flags = (uint16_t)((c->arith_flags & 0xff) |
 				    ((GET8(REG_RAX + 1) & 0xd5) | 2) << 8);
 	return next(c, i);

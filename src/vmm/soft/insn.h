@@ -186,6 +186,7 @@ enum opcode_attr {
 	OP_RM = 1 << 12,      /* ext is the whole ModRM byte */
 	OP_PM = 1 << 13,      /* #UD in real mode and v86 */
 	OP_VEX = 1 << 14,     /* only with a VEX prefix */
+	OP_ELSE = 1 << 15,    /* without its feature it is the next row */
 };
 
 struct opcode {

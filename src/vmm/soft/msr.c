@@ -106,12 +106,6 @@ static int write_pat(struct cpu *c, uint32_t msr, uint64_t value)
 	return write_any(c, msr, value);
 }
 
-/* IBRS, STIBP, SSBD: there is nothing to switch, but they read back. */
-static int write_spec_ctrl(struct cpu *c, uint32_t msr, uint64_t value)
-{
-	return value & ~7ull ? -EINVAL : write_any(c, msr, value);
-}
-
 static int write_zero_only(struct cpu *c, uint32_t msr, uint64_t value)
 {
 	return value != 0 ? -EINVAL : 0;
@@ -285,8 +279,6 @@ static const struct msr_row msr_table[] = {
     {MSR_PLATFORM_ID, MSR_PLATFORM_ID, read_zero, NULL, 0},
     {MSR_TSC_ADJUST, MSR_TSC_ADJUST, read_tsc_adjust, write_tsc_adjust,
      F(TSC_ADJUST)},
-    {MSR_SPEC_CTRL, MSR_SPEC_CTRL, read_stored, write_spec_ctrl, 0},
-    {MSR_PRED_CMD, MSR_PRED_CMD, NULL, write_ignored, 0},
     {MSR_BIOS_SIGN_ID, MSR_BIOS_SIGN_ID, read_zero, write_ignored, 0},
     {MSR_MTRRCAP, MSR_MTRRCAP, read_mtrrcap, NULL, F(MTRR)},
     {MSR_SYSENTER_CS, MSR_SYSENTER_CS, read_stored, write_any, F(SEP)},
@@ -308,29 +300,39 @@ static const struct msr_row msr_table[] = {
      F(MTRR)},
     {MSR_XSS, MSR_XSS, read_stored, write_zero_only, F(XSAVES)},
     {MSR_EFER, MSR_EFER, read_efer, write_efer, F(LM)},
+    {MSR_EFER, MSR_EFER, read_efer, write_efer, F(NX)},
     {MSR_STAR, MSR_STAR, read_stored, write_any, F(SYSCALL)},
     {MSR_LSTAR, MSR_CSTAR, read_stored, write_address, F(LM)},
     {MSR_SFMASK, MSR_SFMASK, read_stored, write_32bit, F(SYSCALL)},
     {MSR_FS_BASE, MSR_KERNEL_GS_BASE, read_base, write_base, F(LM)},
     {MSR_TSC_AUX, MSR_TSC_AUX, read_stored, write_32bit, F(RDTSCP)},
+    {MSR_TSC_AUX, MSR_TSC_AUX, read_stored, write_32bit, F(RDPID)},
 };
 
-static const struct msr_row *find(const struct cpu *c, uint32_t msr)
+/* #GP when it belongs to a feature that the model has not; NULL: no row. */
+static const struct msr_row *find(struct cpu *c, const struct insn *i,
+				  uint32_t msr)
 {
+	bool known = false;
+
 	for (unsigned n = 0; n < ARRAY_SIZE(msr_table); n++) {
 		const struct msr_row *row = &msr_table[n];
 
-		if (msr >= row->first && msr <= row->last &&
-		    (row->feature == 0 || has(c, row->feature)))
+		if (msr < row->first || msr > row->last)
+			continue;
+		if (row->feature == 0 || has(c, row->feature))
 			return row;
+		known = true;
 	}
+	if (known)
+		raise_gp(c, i, 0);
 	return NULL;
 }
 
 EXEC(rdmsr)
 {
 	uint32_t msr = GET32(REG_RCX);
-	const struct msr_row *row = find(c, msr);
+	const struct msr_row *row = find(c, i, msr);
 	uint64_t value = 0;
 	int error;
 
@@ -360,7 +362,7 @@ EXEC(wrmsr)
 {
 	uint32_t msr = GET32(REG_RCX);
 	uint64_t value = (uint64_t)GET32(REG_RDX) << 32 | GET32(REG_RAX);
-	const struct msr_row *row = find(c, msr);
+	const struct msr_row *row = find(c, i, msr);
 	int error;
 
 	vec_leave(c);

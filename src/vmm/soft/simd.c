@@ -146,6 +146,18 @@ unsigned simd_feature(const struct simd_row *row, bool vex, unsigned vl)
 	}
 }
 
+/* FCMOVcc, F(U)COMI(P): CMOV's too (SDM vol. 1, 8.3.3). */
+bool simd_needs_cmov(const struct dec *d)
+{
+	unsigned reg = d->modrm >> 3 & 7;
+
+	if (d->map != MAP_1 || d->modrm < 0xc0)
+		return false;
+	if (d->opcode == 0xda || d->opcode == 0xdb)
+		return reg < 4 || (d->opcode == 0xdb && reg != 4 && reg != 7);
+	return d->opcode == 0xdf && (reg == 5 || reg == 6);
+}
+
 unsigned simd_mem_bytes(const struct simd_row *row, const struct dec *d)
 {
 	unsigned vl = d->is_vex ? 16u << d->vector_len : 16;

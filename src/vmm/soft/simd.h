@@ -123,6 +123,7 @@ static inline bool simd_rdi(const struct simd_row *row)
 unsigned simd_feature(const struct simd_row *row, bool vex, unsigned vl);
 
 /* Bytes of the memory operand; 0: none, or the function knows. */
+bool simd_needs_cmov(const struct dec *d);
 unsigned simd_mem_bytes(const struct simd_row *row, const struct dec *d);
 
 unsigned simd_count(void);
