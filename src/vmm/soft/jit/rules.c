@@ -263,7 +263,8 @@ static bool bit_test(struct translation_unit *u, const struct rule *rule)
 	return as_is(u, rule);
 }
 
-static bool movsxd(struct translation_unit *u, const struct rule *rule)
+/* MOVSXD, ADOX: the 66 prefix does not make the operand in memory smaller. */
+static bool wide(struct translation_unit *u, const struct rule *rule)
 {
 	return u->i->lsize != 1 && as_is(u, rule);
 }
@@ -661,8 +662,8 @@ const struct rule rules[] = {
 	RULE(imul3, as_is, W, R, 0)
 	RULE(cbw, plain, NONE, NONE, 0)
 	RULE(cwd, plain, NONE, NONE, 0)
-	RULE(adcx, as_is, RW, R, 0)
-	RULE(adox, as_is, RW, R, 0)
+	RULE(adcx, wide, RW, R, 0)
+	RULE(adox, wide, RW, R, 0)
 	RULE(rol, as_is, RW, NONE, 0)
 	RULE(ror, as_is, RW, NONE, 0)
 	RULE(rcl, as_is, RW, NONE, 0)
@@ -699,7 +700,7 @@ const struct rule rules[] = {
 	RULE(bswap, bswap, RW, NONE, 0)
 	RULE(mov, mov, W, R, 0)
 	RULE(lea, lea, W, NONE, 0)
-	RULE(movsxd, movsxd, W, R, 4)
+	RULE(movsxd, wide, W, R, 4)
 	RULE(movzxb, as_is, RW, R, 0)
 	RULE(movzxw, as_is, RW, R, 2)
 	RULE(movsxb, as_is, RW, R, 0)
