@@ -459,7 +459,8 @@ void target_note(struct cpu *c, uint64_t rip, uint64_t va, const void *code)
 	struct tlb *t = c->tlb;
 	unsigned n = target_place(rip), page = tlb_place(va);
 
-	if (t->target_rip[n] == 0 - rip && t->target_code[n] == code)
+	if (n == TARGET_WAY_OUT ||
+	    (t->target_rip[n] == 0 - rip && t->target_code[n] == code))
 		return;
 	if (t->target_rip[n] == target_none(n)) {
 		if (t->target_journaled < TARGET_JOURNAL)
