@@ -207,14 +207,32 @@ void chain(struct translation_unit *u, uint8_t *place, int64_t rel,
 /* -- the walk
  * ----------------------------------------------------------------------- */
 
+static bool same_insn(const struct insn *a, const struct insn *b)
+{
+	const uint64_t *x = (const void *)a, *y = (const void *)b;
+	uint64_t difference = 0;
+
+	for (unsigned n = 0; n < sizeof(*a) / sizeof(*x); n++)
+		difference |= x[n] ^ y[n];
+	return difference == 0;
+}
+
+/*
+ * From a copy: others may write to the page, and have told us nothing yet.
+ * Then what is decoded now is not the block's instruction, in any part.
+ */
 static bool decode_again(struct translation_unit *u)
 {
 	const struct insn *i = u->i;
 	const uint8_t *page = u->c->ram + PAGE_BASE(u->b->key & MASK(55, 0));
+	uint8_t bytes[15];
 	struct insn again;
-	int len = decode(u->c, page + i->off, i->len, i->off, &again, &u->d);
 
-	if (len != i->len || again.exec != i->exec)
+	copy_bytes(bytes, page + i->off, i->len);
+	if (decode(u->c, bytes, i->len, i->off, &again, &u->d) != i->len)
+		return false;
+	again.off = i->off;
+	if (!same_insn(&again, i))
 		return false;
 	u->o = i->op == OP_NONE_ROW ? NULL : &opcode_table[i->op];
 	u->row = u->o != NULL
