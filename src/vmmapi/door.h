@@ -34,11 +34,13 @@ struct door_options {
 	char backing[8];   /* "memory.backing" */
 	char jit[8];       /* "soft.jit" */
 	char jit_cache[8]; /* "soft.jit.cache", MiB */
+	char jit_hot[8];   /* "soft.jit.hot", runs of a block */
 };
 
 /* What the options say of the translator. */
 bool door_option_jit(const struct door_options *options);
 uint64_t door_option_jit_cache(const struct door_options *options);
+uint16_t door_option_jit_hot(const struct door_options *options); /* or 0 */
 
 /* What the state file says of the VM as a whole. */
 struct vm_record {

@@ -57,14 +57,20 @@ bool door_option_jit(const struct door_options *options)
 #define JIT_CACHE_MAX     1024
 #define JIT_CACHE_DEFAULT 64
 
+static bool number_from_to(const char *value, unsigned long from,
+			   unsigned long to)
+{
+	char *end;
+	unsigned long number = strtoul(value, &end, 10);
+
+	return value[0] >= '0' && value[0] <= '9' && *end == '\0' &&
+	       number >= from && number <= to;
+}
+
 static int check_jit_cache(const struct door_options *options,
 			   const char *value, struct err *err)
 {
-	char *end;
-	unsigned long mib = strtoul(value, &end, 10);
-
-	if (value[0] >= '0' && value[0] <= '9' && *end == '\0' &&
-	    mib >= JIT_CACHE_MIN && mib <= JIT_CACHE_MAX)
+	if (number_from_to(value, JIT_CACHE_MIN, JIT_CACHE_MAX))
 		return 0;
 	return err_set(err, EINVAL,
 		       "soft.jit.cache=%s: not a number of MiB from %u to %u",
@@ -76,6 +82,23 @@ uint64_t door_option_jit_cache(const struct door_options *options)
 	unsigned long mib = strtoul(options->jit_cache, NULL, 10);
 
 	return (mib != 0 ? mib : JIT_CACHE_DEFAULT) * MiB;
+}
+
+#define JIT_HOT_MAX 10000
+
+static int check_jit_hot(const struct door_options *options, const char *value,
+			 struct err *err)
+{
+	if (number_from_to(value, 1, JIT_HOT_MAX))
+		return 0;
+	return err_set(err, EINVAL,
+		       "soft.jit.hot=%s: not a number from 1 to %u", value,
+		       JIT_HOT_MAX);
+}
+
+uint16_t door_option_jit_hot(const struct door_options *options)
+{
+	return (uint16_t)strtoul(options->jit_hot, NULL, 10);
 }
 
 static int check_backing(const struct door_options *options, const char *value,
@@ -131,6 +154,7 @@ static const struct option {
     KEPT("cpu.features", cpu_features, check_features),
     KEPT("soft.jit", jit, check_jit),
     KEPT("soft.jit.cache", jit_cache, check_jit_cache),
+    KEPT("soft.jit.hot", jit_hot, check_jit_hot),
 #undef KEPT
 };
 

@@ -143,10 +143,15 @@ static void put_opcode(struct maker *m)
 	put(m, row->op);
 }
 
-/* An address in the data, sometimes across its pages or its end. */
+/*
+ * An address in the data, sometimes across its pages or its end, or in the
+ * page of the code.
+ */
 static uint64_t random_address(struct maker *m)
 {
-	switch (below(m->rng, 8)) {
+	switch (below(m->rng, 9)) {
+	case 8: /* beyond the instruction and where branches go */
+		return TEST_CODE + 0xc00 + below(m->rng, 0x410);
 	case 0:
 		return TEST_DATA + 0x1000 - below(m->rng, 16);
 	case 1:
@@ -213,9 +218,9 @@ static bool put_modrm(struct maker *m)
 		return false;
 	reg = 0xc0 | reg << 3 | below(m->rng, 8);
 	put(m, (uint8_t)reg);
-	if (branch) /* CALL, JMP: to a place that ends */
+	if (branch) /* CALL, JMP: to a place that ends, so not to themselves */
 		m->p->gpr[(reg & 7) | (m->rex & 1 ? 8 : 0)] =
-		    TEST_CODE + below(m->rng, 0x1000);
+		    TEST_FIRST + 16 + below(m->rng, 0xbf0);
 	return true;
 }
 

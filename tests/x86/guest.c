@@ -13,6 +13,7 @@
 #include "vmm/cpuid.h"
 #include "vmm/engine.h"
 #include "vmm/soft/cpu.h"
+#include "vmm/soft/jit/jit.h"
 #include "vmm/vm.h"
 
 #define GUEST_RAM (512 * MiB)
@@ -25,6 +26,7 @@ struct guest {
 	struct vm vm;
 	struct vmcpu vcpu;
 	struct vm_exit exit;
+	uint64_t translated;
 };
 
 static void map_pages(uint64_t *pt, uint64_t gpa, unsigned pages)
@@ -76,7 +78,7 @@ static void make_state(struct vcpu_state *s)
 	set_segment(s, VM_REG_GUEST_ES, 0x2b, data);
 }
 
-struct guest *guest_create(void)
+struct guest *guest_create(bool translate)
 {
 	struct guest *g = calloc(1, sizeof(*g));
 	struct err err;
@@ -86,6 +88,9 @@ struct guest *guest_create(void)
 	make_tables();
 	strcpy(g->vm.name, "x86");
 	g->vm.mem.low_size = GUEST_RAM;
+	g->vm.soft_jit = translate;
+	g->vm.soft_jit_cache = 4 * MiB;
+	g->vm.soft_jit_hot = 1;
 	g->vcpu.vm = &g->vm;
 	make_state(&g->vcpu.state);
 	if (cpu_model_create("host", NULL, 1000000000, &g->vm.cpu_model,
@@ -124,6 +129,11 @@ static void run_until_fault(struct cpu *c)
 	}
 }
 
+uint64_t guest_translated(const struct guest *g)
+{
+	return g->translated;
+}
+
 void guest_run(struct guest *g, const uint64_t gpr[16], uint64_t rflags,
 	       uint64_t rip, struct outcome *out)
 {
@@ -136,6 +146,8 @@ void guest_run(struct guest *g, const uint64_t gpr[16], uint64_t rflags,
 	rflags_set(c, rflags, ~0ull);
 	c->rip = rip;
 	run_until_fault(c);
+	if (c->jit != NULL)
+		g->translated += c->jit->code.used > c->jit->code_start;
 	memcpy(out->gpr, c->gpr, sizeof(out->gpr));
 	out->rflags = rflags_get(c);
 	out->rip = c->rip;

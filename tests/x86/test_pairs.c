@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * Instructions generated from the opcode table, run by the host and by tier 0
- * from the same random state: registers, arithmetic flags (undefined ones
- * too, which come from the same silicon), memory, and the fault that ends
+ * Instructions generated from the opcode table, run by the host, by tier 0 and
+ * by tier 1 from the same random state: registers, arithmetic flags (undefined
+ * ones too, which come from the same silicon), memory, and the fault that ends
  * each must be equal.
  *
  * test_pairs [--pairs=N] [--seed=S]
@@ -17,21 +17,31 @@
 #include "guest.h"
 #include "host.h"
 #include "vmm/soft/cpu.h"
+#include "vmm/soft/jit/jit.h"
 #include "x86/cr.h"
 
 #define COMPARED_FLAGS (RFLAGS_ARITH | RFLAGS_DF)
 #define SHOWN          20 /* differences, then only counted */
 
+enum { AREA_DATA, AREA_STACK, AREA_CODE, AREAS };
+
 struct run {
-	struct guest *guest;
+	struct guest *tier[2];
 	uint64_t rng;
 	uint64_t pairs, faults, differences;
-	uint8_t before[2][TEST_AREA], after[2][TEST_AREA];
+	uint8_t before[AREAS][TEST_AREA], after[AREAS][TEST_AREA];
 };
 
 static uint8_t *area(unsigned k)
 {
-	return (uint8_t *)(uintptr_t)(k == 0 ? TEST_DATA : TEST_STACK);
+	static const uint32_t at[AREAS] = {TEST_DATA, TEST_STACK, TEST_CODE};
+
+	return (uint8_t *)(uintptr_t)at[k];
+}
+
+static size_t area_bytes(unsigned k)
+{
+	return k == AREA_CODE ? 4096 : TEST_AREA;
 }
 
 static int make_memory(void)
@@ -50,10 +60,11 @@ static int make_memory(void)
 	return 0;
 }
 
-static void show(const struct pair *p, const struct outcome *host,
-		 const struct outcome *guest, bool memory)
+static void show(const struct pair *p, unsigned tier,
+		 const struct outcome *host, const struct outcome *guest,
+		 bool memory)
 {
-	printf("# %s:", p->row->name);
+	printf("# tier %u, %s:", tier, p->row->name);
 	for (unsigned k = 0; k < p->len; k++)
 		printf(" %02x", p->code[k]);
 	printf("\n#   vector host %d guest %d, error %" PRIx64 " %" PRIx64
@@ -145,32 +156,41 @@ static void set_memory(const struct run *r, const struct pair *p)
 
 	memset((void *)(uintptr_t)TEST_CODE, CODE_FILLER, 4096);
 	memcpy((void *)(uintptr_t)TEST_FIRST, p->code, p->len);
-	for (unsigned k = 0; k < 2; k++)
+	for (unsigned k = 0; k < AREA_CODE; k++)
 		memcpy(area(k), r->before[k], TEST_AREA);
 	/* Where RET finds its address: one that ends. */
 	if (p->gpr[4] - TEST_STACK <= TEST_AREA - 8)
 		memcpy((void *)(uintptr_t)p->gpr[4], &target, 8);
 }
 
-static void run_pair(struct run *r, const struct pair *p)
+static void run_tier(struct run *r, const struct pair *p, unsigned tier,
+		     const struct outcome *host)
 {
-	struct outcome host = {0}, guest = {0};
+	struct outcome guest = {0};
 	bool memory = false;
 
 	set_memory(r, p);
-	host_run(p->gpr, p->rflags, TEST_FIRST, &host);
-	for (unsigned k = 0; k < 2; k++)
-		memcpy(r->after[k], area(k), TEST_AREA);
-	set_memory(r, p);
-	guest_run(r->guest, p->gpr, p->rflags, TEST_FIRST, &guest);
-	for (unsigned k = 0; k < 2; k++)
-		memory |= memcmp(r->after[k], area(k), TEST_AREA) != 0;
-	r->pairs++;
-	r->faults += host.rip == TEST_FIRST;
-	if (same(p, &host, &guest) && !memory)
+	guest_run(r->tier[tier], p->gpr, p->rflags, TEST_FIRST, &guest);
+	for (unsigned k = 0; k < AREAS; k++)
+		memory |= memcmp(r->after[k], area(k), area_bytes(k)) != 0;
+	if (same(p, host, &guest) && !memory)
 		return;
 	if (r->differences++ < SHOWN)
-		show(p, &host, &guest, memory);
+		show(p, tier, host, &guest, memory);
+}
+
+static void run_pair(struct run *r, const struct pair *p)
+{
+	struct outcome host = {0};
+
+	set_memory(r, p);
+	host_run(p->gpr, p->rflags, TEST_FIRST, &host);
+	for (unsigned k = 0; k < AREAS; k++)
+		memcpy(r->after[k], area(k), area_bytes(k));
+	r->pairs++;
+	r->faults += host.rip == TEST_FIRST;
+	for (unsigned tier = 0; tier < 2; tier++)
+		run_tier(r, p, tier, &host);
 }
 
 static void run_all(struct run *r, uint64_t pairs)
@@ -190,7 +210,7 @@ static void run_all(struct run *r, uint64_t pairs)
 int main(int argc, char **argv)
 {
 	static struct run r;
-	uint64_t pairs = 40000, seed = 1;
+	uint64_t pairs = 100000, seed = 1, translated;
 
 	for (int k = 1; k < argc; k++) {
 		if (sscanf(argv[k], "--pairs=%" SCNu64, &pairs) != 1 &&
@@ -201,16 +221,22 @@ int main(int argc, char **argv)
 		}
 	}
 	if (make_memory() != 0 || host_create() != 0 ||
-	    (r.guest = guest_create()) == NULL) {
+	    (r.tier[0] = guest_create(false)) == NULL ||
+	    (r.tier[1] = guest_create(true)) == NULL) {
 		printf("1..0 # skip the test's addresses are taken\n");
 		return 0;
 	}
 	r.rng = seed;
 	run_all(&r, pairs);
-	guest_destroy(r.guest);
-	printf("1..1\n%sok 1 - %" PRIu64 " pairs, %" PRIu64
+	translated = guest_translated(r.tier[1]);
+	for (unsigned tier = 0; tier < 2; tier++)
+		guest_destroy(r.tier[tier]);
+	printf("1..2\n%sok 1 - %" PRIu64 " pairs, %" PRIu64
 	       " of them faults, seed %" PRIu64 ": %" PRIu64 " differ\n",
 	       r.differences != 0 ? "not " : "", r.pairs, r.faults, seed,
 	       r.differences);
+	printf("%sok 2 - %" PRIu64 " of them translated%s\n",
+	       jit_host_can() && translated < r.pairs / 2 ? "not " : "",
+	       translated, jit_host_can() ? "" : " # SKIP no BMI2 here");
 	return r.differences != 0;
 }

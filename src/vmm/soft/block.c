@@ -91,7 +91,7 @@ static const struct insn *exec_warm(struct cpu *c, const struct insn *i)
 	struct block *b =
 	    (struct block *)(uintptr_t)container_of(i, struct block, insn[0]);
 
-	if (likely(++b->heat < JIT_HOT) || c->kick != 0)
+	if (likely(++b->heat < c->jit->hot) || c->kick != 0)
 		return exec_head(c, i);
 	b->insn[0].exec = exec_head;
 	if (c->jit->full || !jit_translate(c, b))

@@ -45,6 +45,9 @@
  */
 #define TARGET_BITS 16
 #define TARGET_SIZE (1u << TARGET_BITS)
+/* While place 0 holds no address, a kick's look-up of address ~0 finds it
+   there, and jumps by this place of its own: out. */
+#define TARGET_WAY_OUT (TARGET_SIZE - 1)
 
 /* Places that were filled, so that emptying costs what filling did. */
 #define TLB_JOURNAL    1024
@@ -124,7 +127,7 @@ struct block {
 	const struct insn *link[2]; /* successor's head: taken, fall through */
 	uint16_t count;             /* guest instructions */
 	uint16_t bytes;
-	uint16_t heat;      /* runs in tier 0, up to JIT_HOT */
+	uint16_t heat;      /* runs in tier 0, up to jit.hot */
 	const void *code;   /* translated: the entry by an address */
 	struct insn insn[]; /* count + 2 */
 };
@@ -297,6 +300,7 @@ struct soft_vm {
 	uint64_t phys_mask;  /* address bits of a page-table entry */
 	bool has_1g_pages;
 	size_t jit_bytes;     /* code cache of a vCPU; 0: soft.jit=off */
+	uint16_t jit_hot;     /* runs of a block before it is translated */
 	bool null_keeps_base; /* AMD: loading null leaves FS.base, GS.base */
 	/* By guest page; bit n = vCPU n. Lazily touched. */
 	_Atomic uint32_t *code_mask;  /* has blocks from this page */

@@ -117,8 +117,9 @@ static void emit_interp(struct emit *e)
 	emit_byte(e, 0xc3);
 }
 
-static int emit_pieces(struct jit *jit)
+static int emit_pieces(struct cpu *c)
 {
+	struct jit *jit = c->jit;
 	struct emit e = {jit->code.write, jit->code.write + 4096, false};
 
 	jit->enter = (struct jit_exit(*)(struct tlb *, const void *))(
@@ -135,6 +136,8 @@ static int emit_pieces(struct jit *jit)
 	jit->code_start = jit->code.used =
 	    ALIGN_UP((size_t)(e.at - jit->code.write), 64);
 	codemem_publish();
+	for (unsigned n = 0; n < TLB_TABLES; n++)
+		c->tlb_all[n]->target_code[TARGET_WAY_OUT] = jit->leave_rip;
 	return e.full ? -ENOSPC : 0;
 }
 
@@ -152,6 +155,7 @@ int jit_create(struct cpu *c)
 	if (jit == NULL)
 		return -ENOMEM;
 	c->jit = jit;
+	jit->hot = c->svm->jit_hot;
 	jit->unit = calloc(1, sizeof(*jit->unit));
 	jit->link = calloc(JIT_LINKS, sizeof(*jit->link));
 	jit->link_hash = calloc(1u << JIT_LINK_BITS, sizeof(uint32_t));
@@ -162,7 +166,7 @@ int jit_create(struct cpu *c)
 	for (unsigned n = 0; n < opcode_count; n++)
 		jit->rule_of[n] = (uint16_t)rule_find(opcode_table[n].handler);
 	error = codemem_create(&jit->code, c->svm->jit_bytes);
-	return error != 0 ? error : emit_pieces(jit);
+	return error != 0 ? error : emit_pieces(c);
 }
 
 void jit_destroy(struct cpu *c)

@@ -57,12 +57,12 @@ struct jit {
 	struct jit_link *link;
 	uint32_t *link_hash;
 	uint32_t link_used;
-	bool full; /* flush when nothing runs */
+	bool full;    /* flush when nothing runs */
+	uint16_t hot; /* executions of a block before it is translated */
 	struct translation_unit *unit;
 };
 
-/* Executions of a block before it is translated. */
-#define JIT_HOT 12
+#define JIT_HOT 12 /* jit.hot, unless soft.jit.hot says otherwise */
 
 /* Does the host have what translated code is made of? */
 bool jit_host_can(void);
