@@ -43,8 +43,8 @@
  * address negated, and the entry point in the code cache. Place 0 is also
  * where a kick sends every look-up (jit.c).
  */
-#define TARGET_BITS 16
-#define TARGET_SIZE (1u << TARGET_BITS)
+#define TARGET_BITS    16
+#define TARGET_SIZE    (1u << TARGET_BITS)
 /* While place 0 holds no address, a kick's look-up of address ~0 finds it
    there, and jumps by this place of its own: out. */
 #define TARGET_WAY_OUT (TARGET_SIZE - 1)
