@@ -1,12 +1,14 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-2-Clause
-# fetch-kernel.sh GUESTDIR [PACKAGE]: Debian's own kernel, out of the package
-# that linux-image-amd64, or PACKAGE, stands for. The package is downloaded by apt (which checks
-# its signature) and unpacked, never installed; any user may do it. Leaves
+# fetch-kernel.sh GUESTDIR [PACKAGE [ARCH]]: Debian's own kernel, out of the
+# package that linux-image-amd64, or PACKAGE of another architecture, stands
+# for. The package is downloaded by apt (which checks its signature) and
+# unpacked, never installed; any user may do it. Leaves
 #	GUESTDIR/vmlinuz	the bzImage
 #	GUESTDIR/vmlinux	the ELF file in it, where that is easy
 #	GUESTDIR/release	its release, as uname -r will say
 #	GUESTDIR/lib/modules	those of its modules that guests here use
+#	GUESTDIR/busybox	with ARCH: that of its busybox-static
 # and does nothing when they are there.
 set -eu
 PATH=$PATH:/usr/sbin:/sbin
@@ -20,8 +22,9 @@ die() {
 	exit 1
 }
 
-[ $# -eq 1 ] || [ $# -eq 2 ] || die "usage: fetch-kernel.sh GUESTDIR [PACKAGE]"
-guest=$1 wanted=${2:-linux-image-amd64}
+[ $# -ge 1 ] && [ $# -le 3 ] ||
+    die "usage: fetch-kernel.sh GUESTDIR [PACKAGE [ARCH]]"
+guest=$1 wanted=${2:-linux-image-amd64} arch=${3:-}
 [ ! -s "$guest/vmlinuz" ] || exit 0
 for tool in apt-get dpkg-deb depmod; do
 	command -v $tool >/dev/null ||
@@ -40,6 +43,9 @@ own="-o Dir::State::Lists=$work/lists -o Dir::Cache=$work
      -o Dir::Cache::Archives=$work/archives -o Debug::NoLocking=true
      -o APT::Sandbox::User=root"
 apt=
+# Nothing that is installed here matters to another architecture.
+[ -z "$arch" ] || own="$own -o APT::Architecture=$arch
+     -o APT::Architectures=$arch -o Dir::State::status=/dev/null"
 
 # The package that the wanted one depends on, of the newest version.
 package() {
@@ -53,12 +59,12 @@ download() {
 	[ -n "$name" ] || return 1
 	# shellcheck disable=SC2086
 	(cd "$work" && apt-get -qq -o APT::Sandbox::User=root $apt \
-	    download "$name" 2>"$work/errors" >&2)
+	    download "$name" ${arch:+busybox-static} 2>"$work/errors" >&2)
 }
 
 echo "fetch-kernel: downloading Debian's kernel (up to 70 MB)" >&2
 # The system's lists may be absent, or older than the archive.
-if ! download; then
+if [ -n "$arch" ] || ! download; then
 	apt=$own
 	# shellcheck disable=SC2086
 	apt-get -qq $apt update >"$work/errors" 2>&1 || true
@@ -70,6 +76,11 @@ dpkg-deb -x "$work"/linux-image-*.deb "$work/tree"
 image=$(echo "$work"/tree/boot/vmlinuz-*)
 [ -s "$image" ] || die "no boot/vmlinuz in $name"
 release=${image##*/vmlinuz-}
+if [ -n "$arch" ]; then
+	dpkg-deb --fsys-tarfile "$work"/busybox-static_*.deb |
+	    tar -xO ./bin/busybox >"$guest/busybox"
+	chmod 755 "$guest/busybox"
+fi
 [ -d "$work/tree/lib" ] || ln -s usr/lib "$work/tree/lib"
 from=$work/tree/lib/modules/$release
 to=lib/modules/$release

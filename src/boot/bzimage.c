@@ -41,10 +41,6 @@ static int check_fields(const struct bzimage *image,
 		return bad(file, err,
 			   "a Linux kernel older than 3.8 (boot protocol 2.12 "
 			   "is needed)");
-	if (!image->has_64bit_entry)
-		return bad(file, err,
-			   "a 32-bit Linux kernel; an x86-64 one is "
-			   "needed");
 	if (align < 4 * KiB || align > GiB || (align & (align - 1)) != 0 ||
 	    image->pref_address % align != 0 ||
 	    image->pref_address >= 4 * GiB || image->init_size == 0)

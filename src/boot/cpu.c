@@ -206,6 +206,25 @@ int boot_cpu_registers64(struct vcpu *bsp, uint64_t entry, struct err *err)
 	return set_all(bsp, values, ARRAY_SIZE(values), ACCESS_CODE64, err);
 }
 
+int boot_cpu_registers_linux32(struct vcpu *bsp, uint32_t entry,
+			       struct err *err)
+{
+	const struct register_value values[] = {
+	    {VM_REG_GUEST_EFER, 0},
+	    {VM_REG_GUEST_CR4, 0},
+	    {VM_REG_GUEST_CR0, CR0_ET | CR0_PE},
+	    {VM_REG_GUEST_RFLAGS, RFLAGS_ONE},
+	    {VM_REG_GUEST_RIP, entry},
+	    {VM_REG_GUEST_RSP, LOWMEM_STACK_TOP},
+	    {VM_REG_GUEST_RSI, LOWMEM_BOOT_PARAMS},
+	    {VM_REG_GUEST_RBX, 0},
+	    {VM_REG_GUEST_RBP, 0},
+	    {VM_REG_GUEST_RDI, 0},
+	};
+
+	return set_all(bsp, values, ARRAY_SIZE(values), ACCESS_CODE32, err);
+}
+
 int boot_cpu_registers32(struct vcpu *bsp, uint32_t entry, uint32_t eax,
 			 uint32_t ebx, struct err *err)
 {

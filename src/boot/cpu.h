@@ -6,6 +6,9 @@
  * mode, an identity map of the first 4 GiB, flat segments, RSI pointing to
  * boot_params.
  *
+ * linux32: its 32-bit entry point (boot.rst, "32-bit boot protocol"), with the
+ * tables of 32: protected mode without paging, ESI pointing to boot_params.
+ *
  * 32: multiboot 1 (0.6.96, section 3.2) and PVH (Xen's docs/misc/pvh.pandoc):
  * protected mode without paging, flat 32-bit segments.
  */
@@ -20,6 +23,8 @@ int boot_cpu_tables64(const struct guest_memory *memory);
 int boot_cpu_tables32(const struct guest_memory *memory);
 
 int boot_cpu_registers64(struct vcpu *bsp, uint64_t entry, struct err *err);
+int boot_cpu_registers_linux32(struct vcpu *bsp, uint32_t entry,
+			       struct err *err);
 int boot_cpu_registers32(struct vcpu *bsp, uint32_t entry, uint32_t eax,
 			 uint32_t ebx, struct err *err);
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * Linux, entered by its 64-bit boot protocol
+ * Linux, entered by its 64-bit boot protocol, a 32-bit one by that for 32 bits
  * (Documentation/arch/x86/boot.rst). The order of things: the initrd, whose
  * size is known, takes its place at the top of low memory; the kernel takes
  * its place below; then both are read, and at last what only describes them
@@ -82,7 +82,7 @@ static int place_kernel(void *arg, uint64_t start, uint64_t end, int64_t *slide,
 	if (error != 0)
 		return error;
 	/* A bare ELF file does not say whether it may be moved. */
-	if (l->want_kaslr && header->relocatable)
+	if (l->want_kaslr && header->relocatable && header->has_64bit_entry)
 		*slide = (int64_t)kaslr_choose(l->base->limit - end,
 					       header->alignment);
 	l->base->result.kernel_gpa += (uint64_t)*slide;
@@ -102,6 +102,11 @@ static int randomize(struct linux_loader *l, struct err *err)
 
 	if (!l->want_kaslr) {
 		result->kaslr = "off: nokaslr";
+		return 0;
+	}
+	/* Its relocations have another form, and move it in memory only. */
+	if (!header->has_64bit_entry) {
+		result->kaslr = "off: a 32-bit kernel";
 		return 0;
 	}
 	if (!kaslr_has_relocations(image) || low + size >= KERNEL_IMAGE_SIZE) {
@@ -194,7 +199,8 @@ static int read_packed(struct linux_loader *l, const char *packing,
 	loader->result.kaslr = "left to the guest";
 	loader->result.kernel_gpa = gpa;
 	loader->result.kernel_end = end;
-	loader->result.entry = gpa + ENTRY_64_OFFSET;
+	loader->result.entry =
+	    gpa + (header->has_64bit_entry ? ENTRY_64_OFFSET : 0);
 	return loader_read_file(loader, &loader->kernel, header->code_offset,
 				gpa, header->code_size, err);
 }
@@ -269,15 +275,19 @@ static int describe(struct linux_loader *l, struct vcpu *bsp, struct err *err)
 	    .initrd_size = result->initrd_size,
 	    .kaslr = result->kaslr_slide != 0,
 	};
+	bool is_64 = l->header.has_64bit_entry;
 	int error = boot_params_write(&l->base->memory, &params);
 
 	if (error == 0)
-		error = boot_cpu_tables64(&l->base->memory);
+		error = is_64 ? boot_cpu_tables64(&l->base->memory)
+			      : boot_cpu_tables32(&l->base->memory);
 	if (error != 0)
 		return err_sys(err, -error,
 			       "cannot write the kernel's parameters to the "
 			       "guest's memory");
-	return boot_cpu_registers64(bsp, result->entry, err);
+	if (is_64)
+		return boot_cpu_registers64(bsp, result->entry, err);
+	return boot_cpu_registers_linux32(bsp, (uint32_t)result->entry, err);
 }
 
 static int load_parts(struct linux_loader *l, struct vcpu *bsp, struct err *err)
@@ -294,6 +304,8 @@ static int load_parts(struct linux_loader *l, struct vcpu *bsp, struct err *err)
 		return error;
 	loader->image.place = place_kernel;
 	loader->image.place_arg = l;
+	/* The setup header vouches for it, as it does for no ELF file. */
+	loader->image.any_kernel = !l->header.has_64bit_entry;
 	error = l->is_bzimage ? read_bzimage(l, err) : read_bare(l, err);
 	if (error == 0)
 		error = read_initrd(l, err);

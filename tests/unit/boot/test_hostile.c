@@ -340,7 +340,6 @@ static void test_setup_header(void **state)
 	struct fixture *f = *state;
 
 	refuse_header(f, HDR_VERSION, 0x20b, 2, "older than 3.8");
-	refuse_header(f, HDR_XLOADFLAGS, 0, 2, "32-bit");
 	refuse_header(f, HDR_JUMP + 1, 0x10, 1, "impossible length");
 	refuse_header(f, HDR_JUMP + 1, 0xff, 1, "impossible length");
 	refuse_header(f, HDR_KERNEL_ALIGNMENT, 0, 4, "impossible");

@@ -253,6 +253,54 @@ static void test_registers(void **state)
 	    0x00af9b000000ffff);
 }
 
+/* A 32-bit kernel: an ELF32 payload, entered in protected mode. */
+static void test_32bit(void **state)
+{
+	enum { TEXT = 0x1000, SIZE = 0x800 };
+	struct fixture *f = *state;
+	uint8_t file[TEXT + SIZE] = {0};
+	struct blob elf = {0}, payload, image;
+	Elf32_Ehdr ehdr = {
+	    .e_ident = {ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS32,
+			ELFDATA2LSB, EV_CURRENT},
+	    .e_type = ET_EXEC,
+	    .e_machine = EM_386,
+	    .e_entry = TEXT_GPA + 8,
+	    .e_phoff = sizeof(ehdr),
+	    .e_ehsize = sizeof(ehdr),
+	    .e_phentsize = sizeof(Elf32_Phdr),
+	    .e_phnum = 1,
+	};
+	Elf32_Phdr phdr = {
+	    .p_type = PT_LOAD,
+	    .p_offset = TEXT,
+	    .p_vaddr = 0xc0000000u + (uint32_t)TEXT_GPA,
+	    .p_paddr = TEXT_GPA,
+	    .p_filesz = SIZE,
+	    .p_memsz = SIZE,
+	};
+
+	memcpy(file, &ehdr, sizeof(ehdr));
+	memcpy(file + sizeof(ehdr), &phdr, sizeof(phdr));
+	memset(file + TEXT, 0x5c, SIZE);
+	blob_append(&elf, file, sizeof(file));
+	payload = packed(&elf, "gzip");
+	image = bzimage(&payload);
+	store_le16(image.data + HDR_XLOADFLAGS, 0);
+	use_kernel(f, image);
+	blob_free(&elf);
+	blob_free(&payload);
+	succeed(f, "");
+	assert_int_equal(moved_by(f), 0);
+	assert_string_equal(f->result.kaslr, "off: a 32-bit kernel");
+	assert_int_equal(f->vm.low[TEXT_GPA + SIZE - 1], 0x5c);
+	assert_int_equal(f->bsp.reg[VM_REG_GUEST_RIP], TEXT_GPA + 8);
+	assert_int_equal(f->bsp.reg[VM_REG_GUEST_RSI], LOWMEM_BOOT_PARAMS);
+	assert_int_equal(f->bsp.reg[VM_REG_GUEST_EFER], 0);
+	assert_int_equal(f->bsp.reg[VM_REG_GUEST_CR0], 0x11);
+	assert_int_equal(f->bsp.desc[VM_REG_GUEST_CS].access, 0xc09b);
+}
+
 static void test_cmdline_length(void **state)
 {
 	struct fixture *f = *state;
@@ -411,13 +459,21 @@ static void test_fresh_memory(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    TEST(test_packings),        TEST(test_large_kernel),
-	    TEST(test_foreign_packing), TEST(test_elf),
-	    TEST(test_parameters),      TEST(test_registers),
-	    TEST(test_cmdline_length),  TEST(test_initrd),
-	    TEST(test_initrd_above_4g), TEST(test_initrd_that_does_not_fit),
-	    TEST(test_modules),         TEST(test_initrd_and_elf),
-	    TEST(test_small_memory),    TEST(test_fresh_memory),
+	    TEST(test_packings),
+	    TEST(test_large_kernel),
+	    TEST(test_foreign_packing),
+	    TEST(test_elf),
+	    TEST(test_parameters),
+	    TEST(test_registers),
+	    TEST(test_32bit),
+	    TEST(test_cmdline_length),
+	    TEST(test_initrd),
+	    TEST(test_initrd_above_4g),
+	    TEST(test_initrd_that_does_not_fit),
+	    TEST(test_modules),
+	    TEST(test_initrd_and_elf),
+	    TEST(test_small_memory),
+	    TEST(test_fresh_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
