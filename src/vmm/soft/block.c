@@ -17,15 +17,17 @@
 #include "vmm/soft/handlers.h"
 #include "vmm/soft/jit/jit.h"
 
-#define HASH_BITS  14
-#define PAGE_BITS  11
+#define HASH_BITS 16
+#define PAGE_BITS 11
+
+/* Decoded blocks; those that are translated stay, for what tier 0 does. */
 #define ARENA_SIZE (24 * MiB)
 
 struct block_cache {
 	struct block *hash[1 << HASH_BITS];
 	struct block *page[1 << PAGE_BITS];
 	uint8_t *arena;
-	size_t used;
+	size_t used, size;
 	/* One instruction and its end, for block_alone. */
 	_Alignas(
 	    64) uint8_t scratch[sizeof(struct block) + 3 * sizeof(struct insn)];
@@ -247,7 +249,9 @@ int blocks_create(struct cpu *c)
 	/* No tag is this one: not 0 either, which is jump_tag's when alone. */
 	for (unsigned n = 0; n < JUMP_SIZE; n++)
 		c->jump[n].tag = ~0ull;
-	c->blocks->arena = aligned_alloc(64, ARENA_SIZE);
+	c->blocks->size = ARENA_SIZE + c->svm->jit_bytes * 3 / 2;
+	c->blocks->size = ALIGN_UP(c->blocks->size, 64);
+	c->blocks->arena = aligned_alloc(64, c->blocks->size);
 	c->arena = c->blocks->arena;
 	return c->blocks->arena != NULL ? 0 : -ENOMEM;
 }
@@ -398,7 +402,7 @@ static struct block *block_make(struct cpu *c, uint64_t gpa, uint64_t rip)
 	draft.insn[draft.count + 1] =
 	    (struct insn){.exec = exec_tail, .off = (uint16_t)draft.off};
 	size = sizeof(*b) + (draft.count + 2) * sizeof(struct insn);
-	if (cache->used + size > ARENA_SIZE) {
+	if (cache->used + size > cache->size) {
 		blocks_flush(c);
 		smc_protect(c, gpa);
 	}

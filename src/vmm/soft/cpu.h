@@ -66,17 +66,20 @@ struct tlb {
 	uint64_t r13, r14, r15; /* the guest's, while translated code runs */
 	uint64_t rip_base;      /* REG_RIPBASE, likewise */
 	_Atomic uint64_t kick;
-	uint64_t tlb_bits;  /* masks for PEXT: a page's place, */
-	uint64_t page_bits; /* what must be 0 of an offset in a page, */
-	uint64_t align_16;  /* and in an aligned one, */
-	_Atomic uint64_t target_bits; /* a target's place */
-	uint64_t vec_blocked;         /* of struct cpu */
+	/* Masks for PEXT: a page's place, what must be 0 of an offset in a
+	   page, and of an aligned one, a target's place. */
+	_Atomic uint64_t tlb_bits;
+	uint64_t tlb_mask; /* tlb_bits when there is no kick */
+	uint64_t page_bits, align_16;
+	_Atomic uint64_t target_bits;
+	uint64_t vec_blocked; /* of struct cpu */
 	uint64_t fs_base, gs_base;
 	struct cpu *cpu;
 	uint64_t host_rsp;
 	uint64_t target_mask; /* target_bits of no kick */
 	uint64_t align_32;
-	uint64_t scratch; /* of one instruction */
+	uint64_t sign_64, sign_32; /* a sign bit */
+	uint64_t scratch;          /* of one instruction */
 
 	uint64_t read[TLB_SIZE], write[TLB_SIZE], exec[TLB_SIZE];
 	uint64_t addend[TLB_SIZE];

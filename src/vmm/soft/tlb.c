@@ -110,12 +110,14 @@ static struct tlb *table_create(struct cpu *c, unsigned id)
 	t = (struct tlb *)(void *)(p + GUARD_BYTES + STACK_BYTES);
 	t->cpu = c;
 	t->id = (uint8_t)id;
-	t->tlb_bits = (uint64_t)(TLB_SIZE - 1) << 12;
+	t->tlb_mask = t->tlb_bits = (uint64_t)(TLB_SIZE - 1) << 12;
 	t->page_bits = ~0xfffull;
 	t->align_16 = ~0xff0ull;
 	t->align_32 = ~0xfe0ull;
 	t->target_mask = TARGET_SIZE - 1;
 	t->target_bits = TARGET_SIZE - 1;
+	t->sign_64 = 1ull << 63;
+	t->sign_32 = 1ull << 31;
 	tlb_clear(t);
 	return t;
 }
@@ -397,6 +399,14 @@ static void journal_add(struct tlb *t, unsigned n)
 		t->tlb_journaled++;
 }
 
+/* Place 0 is taken away by a kick: not again behind its back. */
+static void place_zero_filled(struct cpu *c, struct tlb *t)
+{
+	atomic_thread_fence(memory_order_seq_cst);
+	if (c->jit != NULL && c->kick != 0)
+		t->read[0] = t->write[0] = tag_none(0);
+}
+
 void tlb_fill(struct cpu *c, struct tlb *t, uint64_t va, uint64_t gpa,
 	      const struct translation *tr)
 {
@@ -418,6 +428,8 @@ void tlb_fill(struct cpu *c, struct tlb *t, uint64_t va, uint64_t gpa,
 		t->write[n] = tag;
 		writer_note(c, t, n, gpa);
 	}
+	if (n == 0)
+		place_zero_filled(c, t);
 	note_size(t, va, tr->page_bits);
 	if (tr->global && !t->is_user)
 		t->slot[n] |= SLOT_GLOBAL;
@@ -494,6 +506,9 @@ void cpu_kick(struct cpu *c)
 		atomic_store_explicit(&t->kick, 1, memory_order_relaxed);
 		__atomic_store_n(&t->target_rip[0], target_none(0),
 				 __ATOMIC_RELAXED);
+		__atomic_store_n(&t->read[0], tag_none(0), __ATOMIC_RELAXED);
+		__atomic_store_n(&t->write[0], tag_none(0), __ATOMIC_RELAXED);
+		atomic_store_explicit(&t->tlb_bits, 0, memory_order_release);
 		atomic_store_explicit(&t->target_bits, 0, memory_order_release);
 	}
 }
@@ -505,7 +520,8 @@ bool cpu_unkick(struct cpu *c)
 			struct tlb *t = c->tlb_all[n];
 
 			atomic_store(&t->kick, 0);
-			atomic_store(&t->target_bits, TARGET_SIZE - 1);
+			atomic_store(&t->target_bits, t->target_mask);
+			atomic_store(&t->tlb_bits, t->tlb_mask);
 		}
 	return atomic_exchange(&c->kick, 0) != 0;
 }

@@ -207,6 +207,12 @@ uint8_t *emit_jrcxz(struct emit *e)
 	return distance(e, 1);
 }
 
+uint8_t *emit_jmp8(struct emit *e)
+{
+	emit_byte(e, 0xeb);
+	return distance(e, 1);
+}
+
 uint8_t *emit_jmp(struct emit *e)
 {
 	emit_byte(e, 0xe9);

@@ -82,7 +82,8 @@ void emit_pext(struct emit *e, unsigned to, unsigned from, struct mem mask);
  * for emit_here() or emit_to().
  */
 uint8_t *emit_jrcxz(struct emit *e); /* 8 bits */
-uint8_t *emit_jmp(struct emit *e);   /* 32 bits */
+uint8_t *emit_jmp8(struct emit *e);
+uint8_t *emit_jmp(struct emit *e); /* 32 bits */
 uint8_t *emit_jcc(struct emit *e, unsigned condition);
 uint8_t *emit_call(struct emit *e);
 void emit_jmp_mem(struct emit *e, struct mem mem);

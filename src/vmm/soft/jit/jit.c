@@ -258,14 +258,12 @@ const struct insn *jit_run(struct cpu *c, const struct block *b)
 	return i->exec(c, i);
 }
 
-/* After what vec_blocked was clear for: is it still? */
-static bool vec_still_clear(struct cpu *c, bool was_clear, const struct insn *i)
+/* A block with vector instructions began with vec_blocked clear. */
+static bool vec_still_clear(struct cpu *c, bool was_clear)
 {
 	if (c->vec_blocked == VEC_DEAD && was_clear)
 		vec_enter(c);
-	if (c->vec_blocked == 0)
-		return true;
-	return !was_clear && i->op != OP_NONE_ROW;
+	return c->vec_blocked == 0 || !was_clear;
 }
 
 /*
@@ -286,8 +284,8 @@ uint64_t jit_interp(struct cpu *c, uint64_t at)
 	c->retired++;
 	if (alone->exec(c, alone) == NULL)
 		return 0;
-	if (c->tlb != t || block_is_dead(i) ||
-	    !vec_still_clear(c, vec_clear, i)) {
+	if (c->tlb != t || c->kick != 0 || t->kick != 0 || block_is_dead(i) ||
+	    !vec_still_clear(c, vec_clear)) {
 		c->rip = next_rip(c, alone);
 		return 0;
 	}

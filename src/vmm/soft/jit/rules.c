@@ -196,21 +196,19 @@ static void plan_emit(struct translation_unit *u, const struct rule *rule,
 		      struct plan *p)
 {
 	struct emit *e = &u->e;
-	struct mem mem = PROBED;
+	struct mem mem = {.base = HOST_NONE};
 	bool wants_t1 = p->count_in_cl;
 	unsigned reg;
 
-	if (p->mem) {
-		address_emit(u);
-		probe_emit(u, operand_bytes(u, rule), p->use[PLACE_RM] & USE_W,
-			   0, AWAY_INTERP);
-	}
+	if (p->mem)
+		mem = operand_emit(
+		    u, (struct probe){.bytes = operand_bytes(u, rule),
+				      .write = p->use[PLACE_RM] & USE_W,
+				      .away = AWAY_INTERP});
 	for (unsigned n = 0; n < PLACES; n++)
 		wants_t1 |= in_memory(p, n);
-	if (p->mem && wants_t1) {
-		emit_lea(e, T0, mem);
-		mem = mem_at(T0, 0);
-	}
+	if (p->mem && wants_t1 && mem_names(mem, T1))
+		mem = mem_in_t0(u, mem);
 	/* A write of 32 bits or more leaves nothing of what was there. */
 	for (unsigned n = 0; n < PLACES; n++)
 		if (in_memory(p, n) && (p->use[n] & USE_R || u->i->lsize < 2))
@@ -333,18 +331,20 @@ static bool mov_offset(struct translation_unit *u)
 {
 	bool write = u->o->operands == OPERANDS_MOFFS_A;
 	bool byte = u->i->lsize == 0;
+	struct mem mem;
 
 	if (!address_possible(u))
 		return false;
-	address_emit(u);
-	probe_emit(u, 1u << u->i->lsize, write, 0, AWAY_INTERP);
+	mem = operand_emit(u, (struct probe){.bytes = 1u << u->i->lsize,
+					     .write = write,
+					     .away = AWAY_INTERP});
 	emit_op_mem(
 	    &u->e,
 	    (struct op){.map = MAP_1,
 			.opcode = (uint8_t)((write ? 0x88 : 0x8a) + !byte),
 			.opsize = u->i->lsize == 1,
 			.w = u->i->lsize == 3},
-	    HOST_RAX, PROBED);
+	    HOST_RAX, mem);
 	return true;
 }
 
@@ -425,15 +425,72 @@ static bool cmpxchg8b(struct translation_unit *u, const struct rule *rule)
 {
 	bool wide = u->i->lsize == 3;
 	struct op op = plan_op(u);
+	struct mem mem;
 
 	if (!address_possible(u))
 		return false;
-	address_emit(u);
-	probe_emit(u, wide ? 16 : 8, true, wide ? 15 : 0, AWAY_INTERP);
-	emit_lea(&u->e, T0, PROBED);
+	mem = operand_emit(u, (struct probe){.bytes = wide ? 16 : 8,
+					     .write = true,
+					     .align = wide ? 15 : 0,
+					     .away = AWAY_INTERP});
+	if (mem_names(mem, T1))
+		mem = mem_in_t0(u, mem);
 	emit_mov(&u->e, T1, host_of(1));
 	op.opsize = false;
-	emit_op_mem(&u->e, op, 1, mem_at(T0, 0));
+	emit_op_mem(&u->e, op, 1, mem);
+	return true;
+}
+
+/* Away unless T1 is 0, or (unless_zero) unless it is not. */
+static void divide_check(struct translation_unit *u, bool want_zero)
+{
+	uint8_t *zero = emit_jrcxz(&u->e), *other = NULL;
+
+	if (!want_zero) {
+		other = emit_jmp8(&u->e);
+		emit_here8(&u->e, zero);
+	}
+	detour_add(u, AWAY_INTERP, emit_jmp(&u->e), 0);
+	emit_here8(&u->e, want_zero ? zero : other);
+}
+
+/*
+ * DIV and IDIV, where they cannot fault: the dividend is its lower half,
+ * extended, and the divisor is not 0, nor -1.
+ */
+static bool divide(struct translation_unit *u, const struct rule *rule)
+{
+	bool is_signed = u->o->ext == 7, wide = u->i->lsize == 3;
+	struct emit *e = &u->e;
+	struct op move = {.map = MAP_1, .opcode = 0x8b, .w = wide};
+	struct op lea = {.map = MAP_1, .opcode = 0x8d, .w = wide};
+
+	if (u->i->lsize < 2 || (u->i->flags & INSN_MEM && !address_possible(u)))
+		return false;
+	if (is_signed) {
+		emit_pext(e, T0, HOST_RAX,
+			  wide ? FRAME(sign_64) : FRAME(sign_32));
+		emit_op_mem(e, lea, T1, mem_index(T0, HOST_RDX, 0, 0));
+	} else {
+		emit_op_reg(e, move, T1, HOST_RDX);
+	}
+	divide_check(u, true);
+	if (u->i->flags & INSN_MEM)
+		emit_op_mem(
+		    e, move, T0,
+		    operand_emit(u, (struct probe){.bytes = wide ? 8 : 4,
+						   .away = AWAY_INTERP}));
+	else if (host_of(u->d.rm) == HOST_NONE)
+		emit_load(e, T0, slot_of(u->d.rm));
+	else
+		emit_mov(e, T0, host_of(u->d.rm));
+	emit_op_reg(e, move, T1, T0);
+	divide_check(u, false);
+	if (is_signed) {
+		emit_op_mem(e, lea, T1, mem_at(T0, 1));
+		divide_check(u, false);
+	}
+	emit_op_reg(e, plan_op(u), (unsigned)u->o->ext, T0);
 	return true;
 }
 
@@ -443,9 +500,13 @@ static bool cmpxchg8b(struct translation_unit *u, const struct rule *rule)
 #define RSP 4
 #define RBP 5
 
-static void stack_address(struct translation_unit *u, int32_t disp)
+/* Eight bytes at guest register base + disp. */
+static struct mem stack_probe(struct translation_unit *u, unsigned base,
+			      int32_t disp, bool write, enum away away)
 {
-	emit_lea(&u->e, T0, mem_at(host_of(RSP), disp));
+	return probe_base_emit(
+	    u, host_of(base), disp,
+	    (struct probe){.bytes = 8, .write = write, .away = away});
 }
 
 static void stack_adjust(struct translation_unit *u, int32_t by)
@@ -455,25 +516,19 @@ static void stack_adjust(struct translation_unit *u, int32_t by)
 
 static bool push(struct translation_unit *u, const struct rule *rule)
 {
-	unsigned guest = u->i->a / 8, host;
+	unsigned host;
+	struct mem mem;
 
 	if (u->i->lsize != 3 || u->i->flags & INSN_MEM)
 		return false;
-	stack_address(u, -8);
-	probe_emit(u, 8, true, 0, AWAY_INTERP);
+	mem = stack_probe(u, RSP, -8, true, AWAY_INTERP);
 	if (u->o->operands == OPERANDS_R || u->o->operands == OPERANDS_E) {
-		host = host_of(guest);
-		if (host == HOST_NONE) {
-			emit_lea(&u->e, T0, PROBED);
-			emit_load(&u->e, T1, slot_of(guest));
-			emit_store(&u->e, mem_at(T0, 0), T1);
-		} else {
-			emit_store(&u->e, PROBED, host);
-		}
+		host = low_register(u, u->i->a / 8, true);
+		emit_store(&u->e, mem, host);
 	} else {
 		emit_op_mem(
 		    &u->e, (struct op){.map = MAP_1, .opcode = 0xc7, .w = true},
-		    0, PROBED);
+		    0, mem);
 		emit_imm(&u->e, (uint64_t)u->i->imm, 4);
 	}
 	stack_adjust(u, -8);
@@ -482,15 +537,14 @@ static bool push(struct translation_unit *u, const struct rule *rule)
 
 static bool pop(struct translation_unit *u, const struct rule *rule)
 {
-	unsigned guest = u->i->a / 8, host = host_of(guest);
+	unsigned guest = u->i->a / 8;
+	struct mem mem;
 
 	if (u->i->lsize != 3 || u->i->flags & INSN_MEM)
 		return false;
-	stack_address(u, 0);
-	probe_emit(u, 8, false, 0, AWAY_INTERP);
-	emit_load(&u->e, host == HOST_NONE ? T1 : host, PROBED);
-	if (host == HOST_NONE)
-		emit_store(&u->e, slot_of(guest), T1);
+	mem = stack_probe(u, RSP, 0, false, AWAY_INTERP);
+	emit_load(&u->e, low_register(u, guest, false), mem);
+	low_register_done(u, guest);
 	if (guest != RSP)
 		stack_adjust(u, 8);
 	return true;
@@ -498,11 +552,12 @@ static bool pop(struct translation_unit *u, const struct rule *rule)
 
 static bool leave(struct translation_unit *u, const struct rule *rule)
 {
+	struct mem mem;
+
 	if (u->i->lsize != 3)
 		return false;
-	emit_mov(&u->e, T0, host_of(RBP));
-	probe_emit(u, 8, false, 0, AWAY_INTERP);
-	emit_load(&u->e, T1, PROBED);
+	mem = stack_probe(u, RBP, 0, false, AWAY_INTERP);
+	emit_load(&u->e, T1, mem);
 	emit_lea(&u->e, host_of(RSP), mem_at(host_of(RBP), 8));
 	emit_mov(&u->e, host_of(RBP), T1);
 	return true;
@@ -520,7 +575,7 @@ static bool jcc(struct translation_unit *u, const struct rule *rule)
 {
 	unsigned condition = u->o->op & 15;
 
-	if (goes_back(u, u->i->imm))
+	if (goes_back(u, u->i->imm) && !u->probed)
 		kick_check(u);
 	chain(u, emit_jcc(&u->e, condition), u->i->imm, AWAY_TARGET);
 	chain(u, emit_jmp(&u->e), u->i->off + u->i->len, AWAY_TARGET);
@@ -530,30 +585,25 @@ static bool jcc(struct translation_unit *u, const struct rule *rule)
 
 static bool jmp(struct translation_unit *u, const struct rule *rule)
 {
-	if (goes_back(u, u->i->imm))
+	if (goes_back(u, u->i->imm) && !u->probed)
 		kick_check(u);
 	chain(u, emit_jmp(&u->e), u->i->imm, AWAY_TARGET);
 	u->ended = true;
 	return true;
 }
 
-/* The return address is stored at [T0 + T1], the place below the stack. */
-static void push_return(struct translation_unit *u)
+/* The return address goes to the place below the stack. */
+static void push_return(struct translation_unit *u, struct mem mem)
 {
-	emit_lea(&u->e, T0, PROBED);
 	emit_load(&u->e, T1, FRAME(rip_base));
 	emit_lea(&u->e, T1, mem_at(T1, u->i->off + u->i->len));
-	emit_store(&u->e, mem_at(T0, 0), T1);
+	emit_store(&u->e, mem, T1);
 	stack_adjust(u, -8);
 }
 
 static bool call(struct translation_unit *u, const struct rule *rule)
 {
-	if (goes_back(u, u->i->imm))
-		kick_check(u);
-	stack_address(u, -8);
-	probe_emit(u, 8, true, 0, AWAY_EXIT);
-	push_return(u);
+	push_return(u, stack_probe(u, RSP, -8, true, AWAY_EXIT));
 	chain(u, emit_jmp(&u->e), u->i->imm, AWAY_CALLED);
 	u->ended = true;
 	return true;
@@ -569,9 +619,9 @@ static bool indirect_target(struct translation_unit *u)
 	if (u->i->flags & INSN_MEM) {
 		if (!address_possible(u))
 			return false;
-		address_emit(u);
-		probe_emit(u, 8, false, 0, AWAY_EXIT);
-		emit_load(&u->e, T0, PROBED);
+		emit_load(&u->e, T0,
+			  operand_emit(u, (struct probe){.bytes = 8,
+							 .away = AWAY_EXIT}));
 		return true;
 	}
 	host = host_of(u->i->a / 8);
@@ -605,9 +655,7 @@ static bool call_indirect(struct translation_unit *u, const struct rule *rule)
 	lookup_check(u, &missed);
 	detour_add(u, AWAY_EXIT, missed, 0);
 	emit_store(&u->e, FRAME(scratch), T0);
-	stack_address(u, -8);
-	probe_emit(u, 8, true, 0, AWAY_EXIT);
-	push_return(u);
+	push_return(u, stack_probe(u, RSP, -8, true, AWAY_EXIT));
 	emit_load(&u->e, T0, FRAME(scratch));
 	lookup_jump(u);
 	u->ended = true;
@@ -620,9 +668,7 @@ static bool ret(struct translation_unit *u, const struct rule *rule)
 
 	if (u->i->lsize != 3)
 		return false;
-	stack_address(u, 0);
-	probe_emit(u, 8, false, 0, AWAY_EXIT);
-	emit_load(&u->e, T0, PROBED);
+	emit_load(&u->e, T0, stack_probe(u, RSP, 0, false, AWAY_EXIT));
 	lookup_check(u, &missed);
 	detour_add(u, AWAY_EXIT, missed, 0);
 	stack_adjust(u, 8 + (int32_t)u->i->imm);
@@ -658,6 +704,8 @@ const struct rule rules[] = {
 	RULE(neg, as_is, RW, NONE, 0)
 	RULE(mul, as_is, R, NONE, 0)
 	RULE(imul1, as_is, R, NONE, 0)
+	RULE(div, divide, R, NONE, 0)
+	RULE(idiv, divide, R, NONE, 0)
 	RULE(imul, as_is, RW, R, 0)
 	RULE(imul3, as_is, W, R, 0)
 	RULE(cbw, plain, NONE, NONE, 0)

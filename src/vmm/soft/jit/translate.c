@@ -187,7 +187,7 @@ void chain(struct translation_unit *u, uint8_t *place, int64_t rel,
 		return;
 	}
 	if (key == u->b->key) {
-		emit_to(&u->e, place, u->near);
+		emit_to(&u->e, place, u->loop);
 		return;
 	}
 	to = block_lookup(u->c, key);
@@ -279,8 +279,34 @@ static void instruction(struct translation_unit *u)
 		u->detour[n].back = u->e.at;
 }
 
+static bool has_vector(struct translation_unit *u)
+{
+	for (unsigned k = 0; k < u->b->count; k++) {
+		u->i = &u->b->insn[1 + k];
+		if (u->i->op == OP_NONE_ROW && u->i->exec != exec_ud &&
+		    decode_again(u) && is_plain_vector(u->row))
+			return true;
+	}
+	return false;
+}
+
+/* Vector instructions may run, or tier 0 runs the block. */
+static void vec_check(struct translation_unit *u)
+{
+	uint8_t *clear;
+
+	emit_load(&u->e, T1, FRAME(vec_blocked));
+	clear = emit_jrcxz(&u->e);
+	detour_add(u, AWAY_EXIT, emit_jmp(&u->e), 0);
+	emit_here8(&u->e, clear);
+}
+
 static bool walk(struct translation_unit *u)
 {
+	u->k = 0;
+	if (has_vector(u))
+		vec_check(u);
+	u->loop = u->e.at;
 	for (u->k = 0; u->k < u->b->count && !u->ended; u->k++) {
 		u->i = &u->b->insn[1 + u->k];
 		if (!decode_again(u))
@@ -323,7 +349,7 @@ bool jit_translate(struct cpu *c, struct block *b)
 	u->c = c;
 	u->b = b;
 	u->e = (struct emit){begin, begin + MIN(room, CODE_MAX), false};
-	u->vec_ok = u->ended = false;
+	u->probed = u->ended = false;
 	u->detours = 0;
 	entries_emit(u);
 	if (!walk(u)) {

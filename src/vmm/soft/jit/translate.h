@@ -34,13 +34,14 @@ struct translation_unit {
 	struct block *b;
 	struct emit e;
 	uint8_t *near; /* its second entry */
+	uint8_t *loop; /* where it jumps to when that is itself */
 	/* The instruction under way. */
 	unsigned k;
 	const struct insn *i;
 	struct dec d;
 	const struct opcode *o;     /* of a general one */
 	const struct simd_row *row; /* of a vector one */
-	bool vec_ok;                /* the block has looked at vec_blocked */
+	bool probed;                /* a kick is seen before the block's end */
 	bool ended;
 	struct detour detour[DETOUR_MAX];
 	unsigned detours;
@@ -66,6 +67,7 @@ extern const struct rule rules[];
 unsigned rule_find(const struct handler *handler);
 /* vector.c: false for what is not a plain vector instruction. */
 bool translate_vector(struct translation_unit *u);
+bool is_plain_vector(const struct simd_row *row);
 
 /* memory.c: a guest register's host register, or HOST_NONE; its memory. */
 unsigned host_of(unsigned guest);
@@ -76,12 +78,27 @@ void address_emit(struct translation_unit *u);
 /* The operand's offset in its segment, to a register (LEA). */
 void offset_emit(struct translation_unit *u, unsigned to);
 /*
- * The operand at linear address T0 is then at [T0 + T1], or the instruction
- * is tier 0's (away). align: its size less one where it must be aligned.
+ * A look into the TLB for bytes at an address; align: their size less one
+ * where it must be aligned; away: where it does not lead to RAM. The result
+ * is where they are for the host. It names T0, and T1 if mem_names(T1).
  */
-void probe_emit(struct translation_unit *u, unsigned bytes, bool write,
-		unsigned align, enum away away);
-#define PROBED mem_index(T0, T1, 0, 0)
+struct probe {
+	unsigned bytes;
+	bool write;
+	unsigned align;
+	enum away away;
+};
+struct mem probe_emit(struct translation_unit *u, struct probe p); /* at T0 */
+struct mem probe_base_emit(struct translation_unit *u, unsigned base,
+			   int32_t disp, struct probe p);
+/* The instruction's memory operand. */
+struct mem operand_emit(struct translation_unit *u, struct probe p);
+struct mem mem_in_t0(struct translation_unit *u, struct mem mem);
+
+static inline bool mem_names(struct mem mem, unsigned host)
+{
+	return mem.base == host || mem.index == host;
+}
 
 /* translate.c */
 void detour_add(struct translation_unit *u, enum away kind, uint8_t *from,

@@ -6,19 +6,13 @@
  */
 #include "vmm/soft/jit/translate.h"
 
-/* Once a block: nothing is in the way of any of them. Then it stays so: who
-   changes it in the middle does not come back (jit_interp). */
-static void vec_check_emit(struct translation_unit *u)
+/* A block with such instructions looks once, at its beginning, that nothing
+   is in the way of any of them. Then it stays so: who changes it in the
+   middle does not come back (jit_interp). */
+bool is_plain_vector(const struct simd_row *row)
 {
-	uint8_t *clear;
-
-	if (u->vec_ok)
-		return;
-	u->vec_ok = true;
-	emit_load(&u->e, T1, FRAME(vec_blocked));
-	clear = emit_jrcxz(&u->e);
-	detour_add(u, AWAY_INTERP, emit_jmp(&u->e), 0);
-	emit_here8(&u->e, clear);
+	return row != NULL && row->exec == NULL && !(row->attr & S_X87) &&
+	       !SOFT_EAGER_LEAVE;
 }
 
 static struct op vector_op(const struct translation_unit *u)
@@ -66,17 +60,20 @@ bool translate_vector(struct translation_unit *u)
 	unsigned guest = general(u), host = HOST_NONE;
 	unsigned reg = row->ext >= 0 ? (unsigned)row->ext : u->d.reg;
 	unsigned rm = u->d.rm;
+	struct mem at = {.base = HOST_NONE};
 
-	if (SOFT_EAGER_LEAVE || row->exec != NULL || row->attr & S_X87 ||
-	    (mem && !address_possible(u)))
+	if (!is_plain_vector(row) || (mem && !address_possible(u)))
 		return false;
-	vec_check_emit(u);
-	if (mem) {
-		address_emit(u);
-		probe_emit(u, u->i->b, row->attr & S_WRITES, u->i->c,
-			   AWAY_INTERP);
-		emit_lea(&u->e, T0, PROBED);
-	}
+	if (mem)
+		at = operand_emit(u,
+				  (struct probe){.bytes = u->i->b,
+						 .write = row->attr & S_WRITES,
+						 .align = u->i->c,
+						 .away = AWAY_INTERP});
+	if (mem_names(at, T1) &&
+	    (row->attr & S_STRING ||
+	     (guest != HOST_NONE && host_of(guest) == HOST_NONE)))
+		at = mem_in_t0(u, at);
 	if (guest != HOST_NONE) {
 		host = host_of(guest) == HOST_NONE ? T1 : host_of(guest);
 		if (row->attr & S_GREG)
@@ -89,7 +86,7 @@ bool translate_vector(struct translation_unit *u)
 	if (row->attr & S_NOMODRM)
 		emit_op_plain(&u->e, vector_op(u));
 	else if (mem)
-		emit_op_mem(&u->e, vector_op(u), reg, mem_at(T0, 0));
+		emit_op_mem(&u->e, vector_op(u), reg, at);
 	else
 		emit_op_reg(&u->e, vector_op(u), reg, rm);
 	immediates(u);
