@@ -535,6 +535,28 @@ static const struct insn *exec_single_end(struct cpu *c, const struct insn *i)
 	return i;
 }
 
+void block_translate_again(struct cpu *c, struct block *b)
+{
+	b->insn[0].exec = exec_warm;
+	b->heat = (uint16_t)(c->jit->hot - 1);
+}
+
+void blocks_found_loop(struct cpu *c, struct block *b, unsigned off)
+{
+	struct block *in = *page_slot(c->blocks, block_gpa(b));
+
+	for (; in != NULL; in = in->page_next) {
+		unsigned at = in->insn[0].off;
+
+		if (PAGE_BASE(in->key) != PAGE_BASE(b->key) || at < off ||
+		    at > b->insn[0].off || in->loop == LOOP_HOT)
+			continue;
+		in->loop = LOOP_HOT;
+		if (in->code != NULL)
+			block_translate_again(c, in);
+	}
+}
+
 struct insn *block_single(struct cpu *c, const struct insn *i)
 {
 	struct block *b = scratch_block(c);

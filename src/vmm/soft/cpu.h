@@ -49,6 +49,13 @@
    there, and jumps by this place of its own: out. */
 #define TARGET_WAY_OUT (TARGET_SIZE - 1)
 
+/* Probes in translated code; more of them share. */
+#define SITES         512
+#define SITE_PAGES    256
+#define SITE_PATIENCE 256
+#define LOOPS         256
+#define LOOP_PATIENCE 1024
+
 /* Places that were filled, so that emptying costs what filling did. */
 #define TLB_JOURNAL    1024
 #define TARGET_JOURNAL 2048
@@ -66,20 +73,29 @@ struct tlb {
 	uint64_t r13, r14, r15; /* the guest's, while translated code runs */
 	uint64_t rip_base;      /* REG_RIPBASE, likewise */
 	_Atomic uint64_t kick;
-	/* Masks for PEXT: a page's place, what must be 0 of an offset in a
-	   page, and of an aligned one, a target's place. */
-	_Atomic uint64_t tlb_bits;
-	uint64_t tlb_mask; /* tlb_bits when there is no kick */
-	uint64_t page_bits, align_16;
+	/* Masks for PEXT: what must be 0 of an offset in a page, and of an
+	   aligned one; a target's place, and that when there is no kick. */
+	_Atomic uint64_t page_bits;
+	uint64_t align_16, align_32;
 	_Atomic uint64_t target_bits;
+	uint64_t target_mask;
 	uint64_t vec_blocked; /* of struct cpu */
 	uint64_t fs_base, gs_base;
 	struct cpu *cpu;
 	uint64_t host_rsp;
-	uint64_t target_mask; /* target_bits of no kick */
-	uint64_t align_32;
+	uint64_t tlb_bits; /* for PEXT: a page's place */
+
 	uint64_t sign_64, sign_32; /* a sign bit */
 	uint64_t scratch;          /* of one instruction */
+	uint64_t wandering;        /* a block with a probe that misses much */
+	/* The page that each probe in translated code found last: a tag, or
+	   site_none; and which pages are in there, by site_page_bits. */
+	uint64_t site_none, site_page_bits;
+	uint64_t site_tag[SITES], site_addend[SITES];
+	uint64_t site_left[SITES]; /* misses until somebody looks at it */
+	uint64_t loop_left[LOOPS]; /* jumps back until somebody does */
+	uint64_t looping;          /* the block whose turn it is */
+	uint8_t site_page[SITE_PAGES];
 
 	uint64_t read[TLB_SIZE], write[TLB_SIZE], exec[TLB_SIZE];
 	uint64_t addend[TLB_SIZE];
@@ -123,6 +139,12 @@ enum access { ACCESS_READ, ACCESS_WRITE, ACCESS_EXEC };
 /* cpu.mode_key: in the bits of a block's key above its gpa. */
 #define MODE_KEY_SHIFT 56
 
+enum loop {
+	LOOP_UNKNOWN,
+	LOOP_HOT, /* in one that takes much of the time */
+	LOOP_NONE /* seen not to be */
+};
+
 struct block {
 	uint64_t key;       /* gpa | cpu.mode_key */
 	struct block *next; /* hash chain */
@@ -131,6 +153,8 @@ struct block {
 	uint16_t count;             /* guest instructions */
 	uint16_t bytes;
 	uint16_t heat;      /* runs in tier 0, up to jit.hot */
+	uint8_t loop;       /* enum loop */
+	uint8_t loops;      /* times it was looked at */
 	const void *code;   /* translated: the entry by an address */
 	struct insn insn[]; /* count + 2 */
 };
@@ -260,6 +284,7 @@ struct cpu {
 	struct tlb *tlb_override; /* user pages are allowed too */
 	struct tlb *tlb_none;     /* always empty, for align_check */
 	struct writers *writers;  /* by guest page */
+	uint8_t *nowhere;         /* a page for probes without one */
 	uint8_t tlb_victim;
 
 	struct block_cache *blocks; /* block.c */
@@ -471,6 +496,10 @@ const struct insn *block_alone(struct cpu *c);
 struct insn *block_single(struct cpu *c, const struct insn *i);
 /* The block with that key, or NULL. */
 const struct block *block_lookup(const struct cpu *c, uint64_t key);
+/* Its translation is replaced when it is next entered. */
+void block_translate_again(struct cpu *c, struct block *b);
+/* b jumps back to off in its page, and that is a hot loop, or it is none. */
+void blocks_found_loop(struct cpu *c, struct block *b, unsigned off);
 /* Was the block of instruction i dropped? */
 bool block_is_dead(const struct insn *i);
 

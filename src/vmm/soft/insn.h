@@ -50,6 +50,7 @@ enum insn_flags {
 	INSN_MEM = 1 << 4,    /* has a memory operand in base..seg */
 	INSN_OPSIZE = 1 << 5, /* 66 was there */
 	INSN_REXW = 1 << 6,
+	INSN_WANDERS = 1 << 7, /* seldom in the page it was in before */
 };
 
 struct insn {

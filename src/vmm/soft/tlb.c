@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 
 #include "vmm/soft/access.h"
 #include "vmm/soft/cpu.h"
@@ -48,6 +49,25 @@ static uint64_t tag_none(unsigned n)
 	return 0 - ((uint64_t)(n ^ TLB_SIZE / 2) << 12);
 }
 
+/* What probes remember; addends without a tag are of no use. */
+static void sites_clear(struct tlb *t)
+{
+	for (unsigned n = 0; n < SITES; n++)
+		t->site_tag[n] = t->site_none;
+	zero_bytes(t->site_page, sizeof(t->site_page));
+}
+
+static void sites_drop_page(struct tlb *t, uint64_t va)
+{
+	uint64_t tag = 0 - (va & ~0xfffull);
+
+	if (t->site_page[va >> 12 & (SITE_PAGES - 1)] == 0)
+		return;
+	for (unsigned n = 0; n < SITES; n++)
+		if (t->site_tag[n] == tag)
+			t->site_tag[n] = t->site_none;
+}
+
 static void slot_clear(struct tlb *t, unsigned n)
 {
 	t->read[n] = t->write[n] = t->exec[n] = tag_none(n);
@@ -76,15 +96,18 @@ static void tlb_clear(struct tlb *t)
 	}
 	zero_bytes(t->large_region, sizeof(t->large_region));
 	t->huge_count = 0;
+	sites_clear(t);
 	targets_clear(t);
 }
 
 static void tlb_clear_nonglobal(struct tlb *t)
 {
-	if (t->tlb_journaled > TLB_JOURNAL)
+	if (t->tlb_journaled > TLB_JOURNAL) {
 		tlb_clear(t);
-	else
+	} else if (t->tlb_journaled != 0) {
 		journal_clear(t);
+		sites_clear(t);
+	}
 	if (!t->targets_global)
 		targets_clear(t);
 }
@@ -98,7 +121,9 @@ static void tlb_clear_nonglobal(struct tlb *t)
 #define GUARD_BYTES (4 * KiB)
 #define TABLE_BYTES (GUARD_BYTES + STACK_BYTES + sizeof(struct tlb))
 
-static struct tlb *table_create(struct cpu *c, unsigned id)
+#define PAGE_BITS (~0xfffull)
+
+static struct tlb *table_create(struct cpu *c, unsigned id, uint64_t none)
 {
 	uint8_t *p = mmap(NULL, TABLE_BYTES, PROT_READ | PROT_WRITE,
 			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -110,8 +135,16 @@ static struct tlb *table_create(struct cpu *c, unsigned id)
 	t = (struct tlb *)(void *)(p + GUARD_BYTES + STACK_BYTES);
 	t->cpu = c;
 	t->id = (uint8_t)id;
-	t->tlb_mask = t->tlb_bits = (uint64_t)(TLB_SIZE - 1) << 12;
-	t->page_bits = ~0xfffull;
+	t->tlb_bits = (uint64_t)(TLB_SIZE - 1) << 12;
+	t->page_bits = PAGE_BITS;
+	t->site_page_bits = (uint64_t)(SITE_PAGES - 1) << 12;
+	t->site_none = 0 - none;
+	for (unsigned n = 0; n < SITES; n++)
+		t->site_addend[n] = (uint64_t)c->nowhere - none;
+	for (unsigned n = 0; n < SITES; n++)
+		t->site_left[n] = SITE_PATIENCE;
+	for (unsigned n = 0; n < LOOPS; n++)
+		t->loop_left[n] = LOOP_PATIENCE;
 	t->align_16 = ~0xff0ull;
 	t->align_32 = ~0xfe0ull;
 	t->target_mask = TARGET_SIZE - 1;
@@ -128,10 +161,30 @@ static void table_destroy(struct tlb *t)
 		munmap((uint8_t *)t - STACK_BYTES - GUARD_BYTES, TABLE_BYTES);
 }
 
+/*
+ * The page that a probe without one has: no guest can know which, and it is
+ * not canonical, so that nothing is ever there; and would it guess it, it
+ * found a page of no use. Negated as a tag.
+ */
+static uint64_t secret_page(void)
+{
+	uint64_t page;
+
+	while (getrandom(&page, sizeof(page), 0) != sizeof(page))
+		;
+	return (page & 0x3ffffffffffff000) | 1ull << 63;
+}
+
 int tlbs_create(struct cpu *c)
 {
+	uint64_t none = secret_page();
+
+	c->nowhere = aligned_alloc(4096, 2 * 4096);
+	if (c->nowhere == NULL)
+		return -ENOMEM;
+	zero_bytes(c->nowhere, 2 * 4096);
 	for (unsigned n = 0; n < TLB_TABLES; n++) {
-		c->tlb_all[n] = table_create(c, n);
+		c->tlb_all[n] = table_create(c, n, none);
 		if (c->tlb_all[n] == NULL)
 			return -ENOMEM;
 	}
@@ -157,6 +210,7 @@ void tlbs_destroy(struct cpu *c)
 {
 	for (unsigned n = 0; n < TLB_TABLES; n++)
 		table_destroy(c->tlb_all[n]);
+	free(c->nowhere);
 	if (c->writers != NULL)
 		munmap(c->writers, c->svm->page_count * sizeof(*c->writers));
 }
@@ -272,11 +326,13 @@ static void flush_in_table(struct tlb *t, uint64_t va)
 	}
 	if (slot_holds(t, tlb_place(va), va))
 		slot_clear(t, tlb_place(va));
+	sites_drop_page(t, va);
 	if (large ? set_has(t->target_region, va >> 22)
 		  : set_has(t->target_page, va >> 12))
 		targets_clear(t);
 	if (!large)
 		return;
+	sites_clear(t);
 	/* The page may be a part of a large one: all parts go (4 MiB, the
 	   larger of the two sizes). */
 	for (unsigned n = 0; n < 1024; n++) {
@@ -341,6 +397,7 @@ static void protect_in_table(struct tlb *t, uint64_t hva)
 		if (t->write[n] != tag_none(n) &&
 		    t->addend[n] - t->write[n] == hva)
 			t->write[n] = tag_none(n);
+	sites_clear(t);
 }
 
 void tlb_protect_page(struct cpu *c, uint64_t gpa)
@@ -353,11 +410,13 @@ void tlb_protect_page(struct cpu *c, uint64_t gpa)
 			protect_in_table(c->tlb_all[n], hva);
 	} else {
 		for (unsigned k = 0; k < 2; k++) {
+			struct tlb *t = c->tlb_all[w[k] >> 16 & 0xff];
 			unsigned n = w[k] & 0xffff;
 
-			if (w[k] != 0 && writer_hva(c, w[k]) == hva)
-				c->tlb_all[w[k] >> 16 & 0xff]->write[n] =
-				    tag_none(n);
+			if (w[k] == 0 || writer_hva(c, w[k]) != hva)
+				continue;
+			sites_drop_page(t, 0 - t->write[n]);
+			t->write[n] = tag_none(n);
 		}
 	}
 	w[0] = w[1] = 0;
@@ -399,14 +458,6 @@ static void journal_add(struct tlb *t, unsigned n)
 		t->tlb_journaled++;
 }
 
-/* Place 0 is taken away by a kick: not again behind its back. */
-static void place_zero_filled(struct cpu *c, struct tlb *t)
-{
-	atomic_thread_fence(memory_order_seq_cst);
-	if (c->jit != NULL && c->kick != 0)
-		t->read[0] = t->write[0] = tag_none(0);
-}
-
 void tlb_fill(struct cpu *c, struct tlb *t, uint64_t va, uint64_t gpa,
 	      const struct translation *tr)
 {
@@ -416,8 +467,12 @@ void tlb_fill(struct cpu *c, struct tlb *t, uint64_t va, uint64_t gpa,
 
 	if (unlikely(c->debug_data != 0) && debug_data_page(c, va))
 		return;
-	if (!slot_holds(t, n, va) || t->addend[n] != addend)
+	if (!slot_holds(t, n, va) || t->addend[n] != addend) {
+		/* Whoever protects a page finds its writers here. */
+		if (t->write[n] != tag_none(n))
+			sites_drop_page(t, 0 - t->write[n]);
 		slot_clear(t, n);
+	}
 	t->addend[n] = addend;
 	if (tr->can_read)
 		t->read[n] = tag;
@@ -428,8 +483,6 @@ void tlb_fill(struct cpu *c, struct tlb *t, uint64_t va, uint64_t gpa,
 		t->write[n] = tag;
 		writer_note(c, t, n, gpa);
 	}
-	if (n == 0)
-		place_zero_filled(c, t);
 	note_size(t, va, tr->page_bits);
 	if (tr->global && !t->is_user)
 		t->slot[n] |= SLOT_GLOBAL;
@@ -506,9 +559,8 @@ void cpu_kick(struct cpu *c)
 		atomic_store_explicit(&t->kick, 1, memory_order_relaxed);
 		__atomic_store_n(&t->target_rip[0], target_none(0),
 				 __ATOMIC_RELAXED);
-		__atomic_store_n(&t->read[0], tag_none(0), __ATOMIC_RELAXED);
-		__atomic_store_n(&t->write[0], tag_none(0), __ATOMIC_RELAXED);
-		atomic_store_explicit(&t->tlb_bits, 0, memory_order_release);
+		atomic_store_explicit(&t->page_bits, ~0ull,
+				      memory_order_relaxed);
 		atomic_store_explicit(&t->target_bits, 0, memory_order_release);
 	}
 }
@@ -521,7 +573,7 @@ bool cpu_unkick(struct cpu *c)
 
 			atomic_store(&t->kick, 0);
 			atomic_store(&t->target_bits, t->target_mask);
-			atomic_store(&t->tlb_bits, t->tlb_mask);
+			atomic_store(&t->page_bits, PAGE_BITS);
 		}
 	return atomic_exchange(&c->kick, 0) != 0;
 }

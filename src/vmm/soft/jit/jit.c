@@ -236,6 +236,34 @@ static void frame_take(struct cpu *c, const struct tlb *t)
 	c->gpr[17] = t->rip_base;
 }
 
+/*
+ * A block has jumped back LOOP_PATIENCE times. If that took little time, it
+ * is where the time goes: its loop is translated with probes that remember.
+ * If not, three times over, it counts no more.
+ */
+static void loop_seen(struct cpu *c, struct tlb *t)
+{
+	struct block *b =
+	    (struct block *)(void *)((uint8_t *)(uintptr_t)c->arena +
+				     t->looping);
+	const struct insn *last = &b->insn[b->count];
+	uint64_t now = __builtin_ia32_rdtsc();
+	unsigned slot = (unsigned)(b->key >> 2) % LOOPS;
+	uint64_t *then = &c->jit->looped[slot];
+
+	t->looping = 0;
+	t->loop_left[slot] = LOOP_PATIENCE;
+	if (b->code == NULL || b->loop != LOOP_UNKNOWN)
+		return;
+	if (now - *then < LOOP_PATIENCE * 64) {
+		blocks_found_loop(c, b, (unsigned)last->imm);
+	} else if (++b->loops == 3) {
+		b->loop = LOOP_NONE;
+		block_translate_again(c, b);
+	}
+	*then = now;
+}
+
 const struct insn *jit_run(struct cpu *c, const struct block *b)
 {
 	struct tlb *t = c->tlb;
@@ -248,6 +276,8 @@ const struct insn *jit_run(struct cpu *c, const struct block *b)
 	if (out.block == JIT_EXIT_DONE)
 		return NULL;
 	frame_take(c, t);
+	if (unlikely(t->looping != 0))
+		loop_seen(c, t);
 	if (out.block == JIT_EXIT_RIP) {
 		c->rip = out.at;
 		return NULL;
@@ -267,6 +297,27 @@ static bool vec_still_clear(struct cpu *c, bool was_clear)
 }
 
 /*
+ * A probe of instruction i missed SITE_PATIENCE times. If it did so in less
+ * time than as many longer ways take, it goes to the TLB at once from now on:
+ * the block is translated again.
+ */
+static void wanderer(struct cpu *c, struct tlb *t, const struct insn *i)
+{
+	struct block *b =
+	    (struct block *)(void *)((uint8_t *)(uintptr_t)c->arena +
+				     t->wandering);
+	uint64_t now = __builtin_ia32_rdtsc();
+	uint64_t *then = &c->jit->wandered[(uintptr_t)i / 8 % JIT_WANDERED];
+
+	t->wandering = 0;
+	if (now - *then < SITE_PATIENCE * 64 && b->code != NULL) {
+		((struct insn *)(uintptr_t)i)->flags |= INSN_WANDERS;
+		block_translate_again(c, b);
+	}
+	*then = now;
+}
+
+/*
  * The instruction runs in a block of its own, whose end comes back here.
  * Translated code goes on unless what it relies on is another: the table, the
  * block's bytes, the vector state.
@@ -280,6 +331,8 @@ uint64_t jit_interp(struct cpu *c, uint64_t at)
 	struct insn *alone;
 
 	frame_take(c, t);
+	if (unlikely(t->wandering != 0))
+		wanderer(c, t, i);
 	alone = block_single(c, i);
 	c->retired++;
 	if (alone->exec(c, alone) == NULL)

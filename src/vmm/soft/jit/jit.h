@@ -41,6 +41,7 @@ struct jit_link {
 	uint32_t next;  /* number plus one */
 };
 
+#define JIT_WANDERED  1024
 #define JIT_LINK_BITS 14
 #define JIT_LINKS     (256u * 1024)
 /* Bytes of code between a block's entry by an address and that by a jump in
@@ -59,6 +60,9 @@ struct jit {
 	uint32_t link_used;
 	bool full;    /* flush when nothing runs */
 	uint16_t hot; /* executions of a block before it is translated */
+	uint64_t wandered[JIT_WANDERED]; /* when, by the instruction's place */
+	uint64_t looped[LOOPS];          /* when, by the block */
+	unsigned site;                   /* the last one given to a probe */
 	struct translation_unit *unit;
 };
 

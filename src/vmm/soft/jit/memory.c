@@ -93,83 +93,148 @@ void address_emit(struct translation_unit *u)
 
 #define OF_TLB(field) ((int32_t)offsetof(struct tlb, field))
 
-/* Past T1 == 0, else away. */
-static void check_emit(struct translation_unit *u, enum away away)
+static struct mem site_tag(unsigned site)
 {
-	uint8_t *hit = emit_jrcxz(&u->e);
-
-	detour_add(u, away, emit_jmp(&u->e), 0);
-	emit_here8(&u->e, hit);
+	return mem_at(HOST_RSP, OF_TLB(site_tag) + (int32_t)site * 8);
 }
 
-static struct mem page_mask(unsigned align)
+static struct mem site_addend(unsigned site)
 {
-	return align == 31   ? FRAME(align_32)
-	       : align == 15 ? FRAME(align_16)
-			     : FRAME(page_bits);
-}
-
-static int32_t tags_of(bool write)
-{
-	return write ? OF_TLB(write) : OF_TLB(read);
+	return mem_at(HOST_RSP, OF_TLB(site_addend) + (int32_t)site * 8);
 }
 
 /*
- * The tag is the negated address of a page: an address plus the tag is an
- * offset in that page, or not below 4096, and PEXT by a mask of the bits that
- * must be clear makes it 0 or not, for JRCXZ. Of an operand of several bytes
- * its last one is looked at, so that the page's end is none; an aligned one
- * cannot reach there. A kick has every probe look at place 0, where nothing
- * is then; what was found before is taken by the other mask.
+ * T1 is a tag, the negated address of a page: with the operand's address it
+ * is an offset in that page, or not below 4096, and PEXT by a mask of the
+ * bits that must be clear makes it 0 or not, for JRCXZ. Of an operand of
+ * several bytes its last one is looked at, so that the page's end is none; an
+ * aligned one cannot reach there. A kick sets all bits of page_bits.
  */
-struct mem probe_emit(struct translation_unit *u, struct probe p)
+static uint8_t *tag_check(struct translation_unit *u, struct mem at,
+			  const struct probe *p)
 {
-	struct emit *e = &u->e;
-	int32_t last = p.align != 0 ? 0 : (int32_t)p.bytes - 1;
+	int32_t last = p->align != 0 ? 0 : (int32_t)p->bytes - 1;
 
-	u->probed = true;
-	emit_pext(e, T1, T0, FRAME(tlb_bits));
-	emit_load(e, T1, mem_index(HOST_RSP, T1, 3, tags_of(p.write)));
-	emit_lea(e, T1, mem_index(T1, T0, 0, last));
-	emit_pext(e, T1, T1, page_mask(p.align));
-	check_emit(u, p.away);
-	emit_pext(e, T1, T0, FRAME(tlb_mask));
-	emit_load(e, T1, mem_index(HOST_RSP, T1, 3, OF_TLB(addend)));
-	return mem_index(T0, T1, 0, 0);
+	emit_lea(&u->e, T1, mem_index(T1, at.base, 0, at.disp + last));
+	emit_pext(&u->e, T1, T1,
+		  p->align == 31   ? FRAME(align_32)
+		  : p->align == 15 ? FRAME(align_16)
+				   : FRAME(page_bits));
+	return emit_jrcxz(&u->e);
 }
 
-/* The same with the address base + disp, which need not be made twice. */
-struct mem probe_base_emit(struct translation_unit *u, unsigned base,
-			   int32_t disp, struct probe p)
+/* By the TLB at once. */
+static struct mem wandering_probe(struct translation_unit *u, struct mem at,
+				  const struct probe *p)
+{
+	int32_t tags = p->write ? OF_TLB(write) : OF_TLB(read);
+	unsigned place = at.base == T0 ? T1 : T0;
+	struct emit *e = &u->e;
+	uint8_t *hit;
+
+	if (at.base == T0) {
+		emit_pext(e, T1, T0, FRAME(tlb_bits));
+	} else {
+		emit_lea(e, T1, at);
+		emit_pext(e, T0, T1, FRAME(tlb_bits));
+	}
+	emit_load(e, T1, mem_index(HOST_RSP, place, 3, tags));
+	hit = tag_check(u, at, p);
+	detour_add(u, p->away, emit_jmp(e), 0);
+	emit_here8(e, hit);
+	if (at.base == T0)
+		emit_pext(e, T1, T0, FRAME(tlb_bits));
+	emit_load(e, place, mem_index(HOST_RSP, place, 3, OF_TLB(addend)));
+	return mem_index(at.base, place, 0, at.disp);
+}
+
+/*
+ * In loops each probe remembers the page it found last, so that the usual way
+ * does not depend on the address but by a branch that is foreseen. Elsewhere
+ * there are too many to remember.
+ */
+struct mem probe_emit(struct translation_unit *u, struct mem at, struct probe p)
+{
+	unsigned addend = at.base == T0 ? T1 : T0;
+	struct jit *jit = u->c->jit;
+	struct detour *d;
+	uint8_t *hit;
+
+	u->probed |= p.align == 0 && p.bytes > 1;
+	if (u->b->loop != LOOP_HOT || u->i->flags & INSN_WANDERS) {
+		if (at.base == T0 && at.disp != 0) {
+			emit_lea(&u->e, T0, at);
+			at.disp = 0;
+		}
+		return wandering_probe(u, at, &p);
+	}
+	jit->site = (jit->site + 1) % SITES;
+	emit_load(&u->e, T1, site_tag(jit->site));
+	hit = tag_check(u, at, &p);
+	d = detour_add(u, AWAY_PROBE, emit_jmp(&u->e), 0);
+	emit_here8(&u->e, hit);
+	if (d != NULL) {
+		d->probe = p;
+		d->at = at;
+		d->site = (uint16_t)jit->site;
+		d->resume = u->e.at;
+	}
+	emit_load(&u->e, addend, site_addend(jit->site));
+	return mem_index(at.base, addend, 0, at.disp);
+}
+
+/* The detour of a probe whose page is another: the TLB, and what it says is
+   remembered. Where it does not lead, falls through. */
+void probe_detour(struct translation_unit *u, const struct detour *d)
 {
 	struct emit *e = &u->e;
-	int32_t last = p.align != 0 ? 0 : (int32_t)p.bytes - 1;
+	int32_t tags = d->probe.write ? OF_TLB(write) : OF_TLB(read);
+	struct mem left = mem_at(HOST_RSP, OF_TLB(site_left) + d->site * 8);
+	uint8_t *hit, *over, *enough;
 
-	u->probed = true;
-	if (disp != 0) {
-		emit_lea(e, T1, mem_at(base, disp));
-		emit_pext(e, T0, T1, FRAME(tlb_bits));
-	} else {
-		emit_pext(e, T0, base, FRAME(tlb_bits));
-	}
-	emit_load(e, T1, mem_index(HOST_RSP, T0, 3, tags_of(p.write)));
-	emit_lea(e, T1, mem_index(T1, base, 0, disp + last));
-	emit_pext(e, T1, T1, page_mask(p.align));
-	check_emit(u, p.away);
-	emit_load(e, T0, mem_index(HOST_RSP, T0, 3, OF_TLB(addend)));
-	return mem_index(base, T0, 0, disp);
+	emit_lea(e, T0, d->at);
+	emit_pext(e, T1, T0, FRAME(tlb_bits));
+	emit_load(e, T1, mem_index(HOST_RSP, T1, 3, tags));
+	emit_store(e, site_tag(d->site), T1);
+	hit = tag_check(u, mem_at(T0, 0), &d->probe);
+	emit_load(e, T1, FRAME(site_none));
+	emit_store(e, site_tag(d->site), T1);
+	over = emit_jmp8(e);
+	emit_here8(e, hit);
+	emit_pext(e, T1, T0, FRAME(site_page_bits));
+	emit_op_mem(e, (struct op){.map = MAP_1, .opcode = 0xc6}, 0,
+		    mem_index(HOST_RSP, T1, 0, OF_TLB(site_page)));
+	emit_imm(e, 1, 1);
+	emit_pext(e, T1, T0, FRAME(tlb_bits));
+	emit_load(e, T1, mem_index(HOST_RSP, T1, 3, OF_TLB(addend)));
+	emit_store(e, site_addend(d->site), T1);
+	emit_load(e, T1, left);
+	emit_lea(e, T1, mem_at(T1, -1));
+	emit_store(e, left, T1);
+	enough = emit_jrcxz(e);
+	if (d->at.base == T0)
+		emit_lea(e, T0, mem_at(T0, -d->at.disp));
+	emit_to(e, emit_jmp(e), d->resume);
+	/* Too often, or just for long? jit_interp() knows the time. */
+	emit_here8(e, enough);
+	emit_op_mem(e, (struct op){.map = MAP_1, .opcode = 0xc7, .w = true}, 0,
+		    left);
+	emit_imm(e, SITE_PATIENCE, 4);
+	emit_mov_imm(e, T1, (uint64_t)((uint8_t *)u->b - u->c->arena));
+	emit_store(e, FRAME(wandering), T1);
+	emit_here8(e, over);
 }
 
 struct mem operand_emit(struct translation_unit *u, struct probe p)
 {
 	const struct insn *i = u->i;
-	unsigned base = i->base < REG_ZERO ? host_of(i->base / 8) : HOST_NONE;
 
-	if (base != HOST_NONE && i->index == REG_ZERO && i->seg < SEG_FS &&
+	if (i->base != REG_ZERO && i->index == REG_ZERO && i->seg < SEG_FS &&
 	    i->asize == 3 && i->disp < 0x7fffff00)
-		return probe_base_emit(u, base, (int32_t)i->disp, p);
+		return probe_emit(
+		    u, mem_at(base_in_register(u), (int32_t)i->disp), p);
 	address_emit(u);
-	return probe_emit(u, p);
+	return probe_emit(u, mem_at(T0, 0), p);
 }
 
 /* Its address in T0 alone. */

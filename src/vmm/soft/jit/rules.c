@@ -202,7 +202,7 @@ static void plan_emit(struct translation_unit *u, const struct rule *rule,
 
 	if (p->mem)
 		mem = operand_emit(
-		    u, (struct probe){.bytes = operand_bytes(u, rule),
+		    u, (struct probe){.bytes = (uint8_t)operand_bytes(u, rule),
 				      .write = p->use[PLACE_RM] & USE_W,
 				      .away = AWAY_INTERP});
 	for (unsigned n = 0; n < PLACES; n++)
@@ -335,9 +335,10 @@ static bool mov_offset(struct translation_unit *u)
 
 	if (!address_possible(u))
 		return false;
-	mem = operand_emit(u, (struct probe){.bytes = 1u << u->i->lsize,
-					     .write = write,
-					     .away = AWAY_INTERP});
+	mem = operand_emit(u,
+			   (struct probe){.bytes = (uint8_t)(1u << u->i->lsize),
+					  .write = write,
+					  .away = AWAY_INTERP});
 	emit_op_mem(
 	    &u->e,
 	    (struct op){.map = MAP_1,
@@ -504,9 +505,9 @@ static bool divide(struct translation_unit *u, const struct rule *rule)
 static struct mem stack_probe(struct translation_unit *u, unsigned base,
 			      int32_t disp, bool write, enum away away)
 {
-	return probe_base_emit(
-	    u, host_of(base), disp,
-	    (struct probe){.bytes = 8, .write = write, .away = away});
+	return probe_emit(
+	    u, mem_at(host_of(base), disp),
+	    (struct probe){.bytes = 8, .write = write, .away = (uint8_t)away});
 }
 
 static void stack_adjust(struct translation_unit *u, int32_t by)
@@ -571,12 +572,19 @@ static bool goes_back(const struct translation_unit *u, int64_t rel)
 	return rel >= 0 && rel <= u->i->off;
 }
 
+static void goes_back_emit(struct translation_unit *u)
+{
+	if (!u->probed)
+		kick_check(u);
+	loop_count(u);
+}
+
 static bool jcc(struct translation_unit *u, const struct rule *rule)
 {
 	unsigned condition = u->o->op & 15;
 
-	if (goes_back(u, u->i->imm) && !u->probed)
-		kick_check(u);
+	if (goes_back(u, u->i->imm))
+		goes_back_emit(u);
 	chain(u, emit_jcc(&u->e, condition), u->i->imm, AWAY_TARGET);
 	chain(u, emit_jmp(&u->e), u->i->off + u->i->len, AWAY_TARGET);
 	u->ended = true;
@@ -585,8 +593,8 @@ static bool jcc(struct translation_unit *u, const struct rule *rule)
 
 static bool jmp(struct translation_unit *u, const struct rule *rule)
 {
-	if (goes_back(u, u->i->imm) && !u->probed)
-		kick_check(u);
+	if (goes_back(u, u->i->imm))
+		goes_back_emit(u);
 	chain(u, emit_jmp(&u->e), u->i->imm, AWAY_TARGET);
 	u->ended = true;
 	return true;

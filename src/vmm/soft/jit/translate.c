@@ -56,20 +56,44 @@ static void links_resolve(struct translation_unit *u)
 	}
 }
 
+/* Jumps to rel that stand in the 16 bytes from place on wait no more. */
+static void link_forget(struct translation_unit *u, uint64_t rel,
+			const uint8_t *place)
+{
+	struct jit *jit = u->c->jit;
+	uint64_t key = (u->b->key & ~0xfffull) + rel;
+	uint32_t at = (uint32_t)(place - jit->code.write);
+	uint32_t *from = link_slot(jit, key);
+
+	while (*from != 0) {
+		struct jit_link *link = &jit->link[*from - 1];
+
+		if (link->key == key && link->place - at < 16)
+			*from = link->next;
+		else
+			from = &link->next;
+	}
+}
+
 /* -- ways out ----------------------------------------------------------------
  */
 
-void detour_add(struct translation_unit *u, enum away kind, uint8_t *from,
-		int64_t rel)
+/* NULL when there is no room, and the translation fails. */
+struct detour *detour_add(struct translation_unit *u, enum away kind,
+			  uint8_t *from, int64_t rel)
 {
+	struct detour *d = &u->detour[u->detours];
+
 	if (u->detours == DETOUR_MAX) {
 		u->e.full = true;
-		return;
+		return NULL;
 	}
-	u->detour[u->detours++] = (struct detour){.from = from,
-						  .k = (uint16_t)u->k,
-						  .kind = (uint8_t)kind,
-						  .rel = rel};
+	u->detours++;
+	*d = (struct detour){.from = from,
+			     .k = (uint16_t)u->k,
+			     .kind = (uint8_t)kind,
+			     .rel = rel};
+	return d;
 }
 
 static uint64_t arena_offset(const struct translation_unit *u, const void *p)
@@ -143,15 +167,31 @@ static void target_emit(struct translation_unit *u, const struct detour *d)
 		leave_emit(u, d->k);
 }
 
+static void loop_emit(struct translation_unit *u, const struct detour *d)
+{
+	emit_mov_imm(&u->e, T1, arena_offset(u, u->b));
+	emit_store(&u->e, FRAME(looping), T1);
+	leave_emit(u, d->k);
+}
+
 static void detour_emit(struct translation_unit *u, const struct detour *d)
 {
+	unsigned kind = d->kind;
+
 	emit_here(&u->e, d->from);
-	switch (d->kind) {
+	if (kind == AWAY_PROBE) {
+		probe_detour(u, d);
+		kind = d->probe.away;
+	}
+	switch (kind) {
 	case AWAY_INTERP:
 		interp_emit(u, d);
 		break;
 	case AWAY_EXIT:
 		leave_emit(u, d->k);
+		break;
+	case AWAY_LOOP:
+		loop_emit(u, d);
 		break;
 	default:
 		target_emit(u, d);
@@ -170,6 +210,29 @@ void kick_check(struct translation_unit *u)
 	quiet = emit_jrcxz(&u->e);
 	detour_add(u, AWAY_EXIT, emit_jmp(&u->e), 0);
 	emit_here8(&u->e, quiet);
+}
+
+/*
+ * Before a jump back: counts, until it is known whether this is a loop that
+ * takes much of the time (jit.c).
+ */
+void loop_count(struct translation_unit *u)
+{
+	unsigned slot = (unsigned)(u->b->key >> 2) % LOOPS;
+	struct mem left = mem_at(
+	    HOST_RSP, (int32_t)(offsetof(struct tlb, loop_left) + slot * 8));
+	uint8_t *enough, *over;
+
+	if (u->b->loop != LOOP_UNKNOWN)
+		return;
+	emit_load(&u->e, T1, left);
+	emit_lea(&u->e, T1, mem_at(T1, -1));
+	emit_store(&u->e, left, T1);
+	enough = emit_jrcxz(&u->e);
+	over = emit_jmp8(&u->e);
+	emit_here8(&u->e, enough);
+	detour_add(u, AWAY_LOOP, emit_jmp(&u->e), 0);
+	emit_here8(&u->e, over);
 }
 
 /*
@@ -338,6 +401,26 @@ static void entries_emit(struct translation_unit *u)
 	u->near = u->e.at;
 }
 
+/* Who comes to the block's old code goes on in the new one. */
+static void supersede(struct translation_unit *u)
+{
+	struct jit *jit = u->c->jit;
+	const uint8_t *code = u->b->code;
+	uint8_t *old = jit->code.write + (code - jit->code.exec);
+	struct emit e = {old, old + JIT_FAR_BYTES, false};
+
+	/* What is overwritten may be a jump that waits for its target. */
+	for (unsigned k = u->b->count; k <= u->b->count + 1u; k++) {
+		const struct insn *i = &u->b->insn[k];
+
+		link_forget(u, i->off + i->len, old + JIT_FAR_BYTES);
+		link_forget(u, (uint64_t)i->imm, old + JIT_FAR_BYTES);
+	}
+	emit_to(&e, emit_jmp(&e), u->near - JIT_FAR_BYTES);
+	e = (struct emit){old + JIT_FAR_BYTES, old + JIT_FAR_BYTES + 5, false};
+	emit_to(&e, emit_jmp(&e), u->near);
+}
+
 bool jit_translate(struct cpu *c, struct block *b)
 {
 	struct jit *jit = c->jit;
@@ -362,6 +445,8 @@ bool jit_translate(struct cpu *c, struct block *b)
 		return false;
 	}
 	links_resolve(u);
+	if (b->code != NULL)
+		supersede(u);
 	b->code = jit->code.exec + jit->code.used;
 	jit->code.used += ALIGN_UP((size_t)(u->e.at - begin), 16);
 	codemem_publish();

@@ -18,14 +18,31 @@ enum away {
 	AWAY_EXIT,   /* on with the instruction in tier 0 */
 	AWAY_TARGET, /* to the target, else on in tier 0 */
 	AWAY_CALLED, /* the same when the branch cannot be run again */
+	AWAY_LOOP,   /* on in tier 0, which looks at the loop */
+	AWAY_PROBE,  /* to the TLB, and back; else probe.away */
+};
+
+/*
+ * A look for where bytes at an address are for the host; align: their size
+ * less one where it must be aligned; away: where that is not in RAM.
+ */
+struct probe {
+	uint8_t bytes, align;
+	bool write;
+	uint8_t away; /* AWAY_INTERP or AWAY_EXIT */
 };
 
 struct detour {
 	uint8_t *from; /* the distance of the jump to it */
-	uint8_t *back;
-	uint16_t k; /* the instruction */
+	uint8_t *back; /* after the instruction */
+	uint16_t k;    /* the instruction */
 	uint8_t kind;
 	int64_t rel; /* the target, from REG_RIPBASE */
+	/* Of AWAY_PROBE. */
+	struct probe probe;
+	struct mem at;
+	uint16_t site;
+	uint8_t *resume;
 };
 #define DETOUR_MAX (4 * BLOCK_MAX)
 
@@ -78,19 +95,12 @@ void address_emit(struct translation_unit *u);
 /* The operand's offset in its segment, to a register (LEA). */
 void offset_emit(struct translation_unit *u, unsigned to);
 /*
- * A look into the TLB for bytes at an address; align: their size less one
- * where it must be aligned; away: where it does not lead to RAM. The result
- * is where they are for the host. It names T0, and T1 if mem_names(T1).
+ * The bytes at linear address at.base + at.disp: where they are for the host.
+ * The result names T0, or T1 if at does T0.
  */
-struct probe {
-	unsigned bytes;
-	bool write;
-	unsigned align;
-	enum away away;
-};
-struct mem probe_emit(struct translation_unit *u, struct probe p); /* at T0 */
-struct mem probe_base_emit(struct translation_unit *u, unsigned base,
-			   int32_t disp, struct probe p);
+struct mem probe_emit(struct translation_unit *u, struct mem at,
+		      struct probe p);
+void probe_detour(struct translation_unit *u, const struct detour *d);
 /* The instruction's memory operand. */
 struct mem operand_emit(struct translation_unit *u, struct probe p);
 struct mem mem_in_t0(struct translation_unit *u, struct mem mem);
@@ -101,8 +111,8 @@ static inline bool mem_names(struct mem mem, unsigned host)
 }
 
 /* translate.c */
-void detour_add(struct translation_unit *u, enum away kind, uint8_t *from,
-		int64_t rel);
+struct detour *detour_add(struct translation_unit *u, enum away kind,
+			  uint8_t *from, int64_t rel);
 /* The jump whose distance is at place goes to REG_RIPBASE + rel. */
 void chain(struct translation_unit *u, uint8_t *place, int64_t rel,
 	   enum away away);
@@ -111,5 +121,6 @@ void lookup_check(struct translation_unit *u, uint8_t **missed);
 void lookup_jump(struct translation_unit *u);
 /* Before a jump back: leaves before the instruction when kicked. */
 void kick_check(struct translation_unit *u);
+void loop_count(struct translation_unit *u);
 
 #endif
