@@ -13,6 +13,7 @@
 #include "bhyve/options.h"
 #include "bhyve/signals.h"
 #include "bhyve/status.h"
+#include "bhyve/title.h"
 
 static void complain(const struct err *err)
 {
@@ -117,8 +118,10 @@ int main(int argc, char **argv)
 		fprintf(stderr, "bhyve: no memory\n");
 		return STATUS_ERROR;
 	}
-	if (configure(config, argc, argv, &status))
+	if (configure(config, argc, argv, &status)) {
+		title_set(argc, argv, config_get(config, "name"));
 		status = run_with_loop(config);
+	}
 	config_destroy(config);
 	return status;
 }
