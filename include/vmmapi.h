@@ -454,11 +454,14 @@ int vm_mmap_getnext(struct vmctx *ctx, vm_paddr_t *gpa, int *segid,
  * and end, so that translations of code there are dropped and dirty bits
  * set. begin returns the address to write to, or NULL (EFAULT) when
  * [gpa, gpa + len) is not all RAM. Callers that wrote through vm_map_gpa
- * call vm_mem_dirty instead. Any thread, no lock.
+ * call vm_mem_dirty instead. vm_mem_write is begin, a copy and end, and the
+ * fastest way to fill memory that nobody has touched. Any thread, no lock.
  */
 void *vm_mem_write_begin(struct vmctx *ctx, vm_paddr_t gpa, size_t len);
 void vm_mem_write_end(struct vmctx *ctx, vm_paddr_t gpa, size_t len);
 void vm_mem_dirty(struct vmctx *ctx, vm_paddr_t gpa, size_t len);
+int vm_mem_write(struct vmctx *ctx, vm_paddr_t gpa, const void *data,
+		 size_t len);
 
 /*
  * Where guest memory is mapped: the host address of gpa 0, such that a gpa in

@@ -144,43 +144,48 @@ int loader_read_elf(struct loader *loader, struct err *err)
 }
 
 /* In pieces, for the sake of progress. */
-static int read_pieces(struct loader *loader, const struct boot_file *file,
-		       uint64_t offset, uint8_t *to, uint64_t size,
-		       struct err *err)
+static int copy_pieces(struct loader *loader, const struct boot_file *file,
+		       uint64_t offset, uint64_t gpa, uint64_t size,
+		       uint8_t *chunk, struct err *err)
 {
 	uint64_t *done = &loader->file_written;
-	int error = 0;
 
-	while (error == 0 && *done < size) {
+	while (*done < size) {
 		uint64_t part = MIN(CHUNK_SIZE, size - *done);
+		int error =
+		    boot_file_read(file, offset + *done, chunk, part, err);
 
-		error =
-		    boot_file_read(file, offset + *done, to + *done, part, err);
+		if (error != 0)
+			return error;
+		error = guest_write(&loader->memory, gpa + *done, chunk, part);
+		if (error != 0)
+			return err_set(err, -error,
+				       "%s: cannot write it to the guest's "
+				       "memory",
+				       file->path);
 		*done += part;
 		loader_progress_report(loader, *done, false);
 	}
-	return error;
+	return 0;
 }
 
 int loader_read_file(struct loader *loader, const struct boot_file *file,
 		     uint64_t offset, uint64_t gpa, uint64_t size,
 		     struct err *err)
 {
-	uint8_t *to;
+	uint8_t *chunk;
 	int error;
 
 	if (size == 0)
 		return 0;
-	to = vm_mem_write_begin(loader->memory.ctx, gpa, size);
-	if (to == NULL)
-		return err_set(err, EFAULT,
-			       "%s: cannot write it to the guest's memory",
-			       file->path);
+	chunk = malloc(CHUNK_SIZE);
+	if (chunk == NULL)
+		return err_sys(err, ENOMEM, "%s", file->path);
 	loader->file_written = 0;
 	loader_progress_begin(loader, file->path, "loading", size,
 			      &loader->file_written);
-	error = read_pieces(loader, file, offset, to, size, err);
-	vm_mem_write_end(loader->memory.ctx, gpa, size);
+	error = copy_pieces(loader, file, offset, gpa, size, chunk, err);
+	free(chunk);
 	loader_progress_report(loader, size, true);
 	return error;
 }

@@ -53,12 +53,6 @@ int boot_file_read(const struct boot_file *file, uint64_t offset, void *to,
 		got = pread(file->fd, at, length, (off_t)offset);
 		if (got < 0 && errno == EINTR)
 			continue;
-		/* In guest memory: the host has no page there. Who touches it
-		   is told so (vm_memory_loss_fd), and it is there. */
-		if (got < 0 && errno == EFAULT) {
-			*(volatile uint8_t *)at = 0;
-			continue;
-		}
 		if (got < 0)
 			return err_sys(err, errno, "%s: cannot read",
 				       file->path);

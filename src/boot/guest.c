@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #define PAGE 4096ull
 
@@ -21,38 +20,12 @@ void guest_memory_init(struct guest_memory *memory, struct vmctx *ctx,
 	};
 }
 
-/*
- * Makes the pages of a large write at once: a fault for each would take longer
- * than the copy. Hosts before Linux 5.14 take the faults.
- */
-static void populate(uint8_t *to, uint64_t size)
-{
-	uint8_t *page = (uint8_t *)ALIGN_DOWN((uintptr_t)to, PAGE);
-
-#ifdef MADV_POPULATE_WRITE
-	if (size >= 16 * PAGE)
-		(void)madvise(page, (size_t)(to + size - page),
-			      MADV_POPULATE_WRITE);
-#else
-	(void)page;
-	(void)size;
-#endif
-}
-
 int guest_write(const struct guest_memory *memory, uint64_t gpa,
 		const void *data, uint64_t size)
 {
-	void *to;
-
 	if (size == 0)
 		return 0;
-	to = vm_mem_write_begin(memory->ctx, gpa, size);
-	if (to == NULL)
-		return -EFAULT;
-	populate(to, size);
-	memcpy(to, data, size);
-	vm_mem_write_end(memory->ctx, gpa, size);
-	return 0;
+	return vm_mem_write(memory->ctx, gpa, data, size) != 0 ? -errno : 0;
 }
 
 int guest_clear(const struct guest_memory *memory, uint64_t gpa, uint64_t size)

@@ -282,6 +282,47 @@ void vm_mem_dirty(struct vmctx *ctx, vm_paddr_t gpa, size_t len)
 	vm_mem_write_end(ctx, gpa, len);
 }
 
+/* From here on the kernel copies faster into a file than a process into fresh
+   pages, which have to be cleared and mapped first. */
+#define WRITE_BY_FILE (64 * KiB)
+
+/* How much the file took; the memory is a mapping of it. */
+static size_t write_file(const struct vm_mem *mem, vm_paddr_t gpa,
+			 const uint8_t *data, size_t len)
+{
+	uint64_t offset =
+	    gpa < MEM_HIGH_BASE ? gpa : gpa - MEM_HIGH_BASE + mem->low_size;
+	size_t done = 0;
+	ssize_t part;
+
+	while (done < len) {
+		part = pwrite(mem->fd, data + done, len - done,
+			      (off_t)(offset + done));
+		if (part < 0 && errno == EINTR)
+			continue;
+		if (part <= 0)
+			break;
+		done += (size_t)part;
+	}
+	return done;
+}
+
+int vm_mem_write(struct vmctx *ctx, vm_paddr_t gpa, const void *data,
+		 size_t len)
+{
+	uint8_t *to = vm_mem_write_begin(ctx, gpa, len);
+	size_t done = 0;
+
+	if (to == NULL)
+		return -1;
+	if (len >= WRITE_BY_FILE)
+		done = write_file(&ctx->vm->mem, gpa, data, len);
+	/* Also what a full tmpfs did not take: vm_memory_loss_fd. */
+	memcpy(to + done, (const uint8_t *)data + done, len - done);
+	vm_mem_write_end(ctx, gpa, len);
+	return 0;
+}
+
 /* -- copying by linear address ------------------------------------------------
  */
 

@@ -55,6 +55,17 @@ size_t vm_get_highmem_size(struct vmctx *vm)
 	return vm->highsize;
 }
 
+int vm_mem_write(struct vmctx *vm, vm_paddr_t gpa, const void *data, size_t len)
+{
+	void *to = vm_mem_write_begin(vm, gpa, len);
+
+	if (to == NULL)
+		return -1;
+	memcpy(to, data, len);
+	vm_mem_write_end(vm, gpa, len);
+	return 0;
+}
+
 void *vm_mem_write_begin(struct vmctx *vm, vm_paddr_t gpa, size_t len)
 {
 	uint8_t *to = NULL;

@@ -40,6 +40,7 @@
 	X(vm_mem_write_begin, void *, struct vmctx *, vm_paddr_t, size_t)      \
 	X(vm_mem_write_end, void, struct vmctx *, vm_paddr_t, size_t)          \
 	X(vm_mem_dirty, void, struct vmctx *, vm_paddr_t, size_t)              \
+	X(vm_mem_write, int, struct vmctx *, vm_paddr_t, const void *, size_t) \
 	X(vm_gla2gpa, int, struct vcpu *, struct vm_guest_paging *, uint64_t,  \
 	  int, uint64_t *, int *)                                              \
 	X(vm_gla2gpa_nofault, int, struct vcpu *, struct vm_guest_paging *,    \

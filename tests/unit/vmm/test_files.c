@@ -162,6 +162,18 @@ static void test_damaged(void **state)
 /* -- memory -------------------------------------------------------------------
  */
 
+static void write_and_compare(struct vmctx *ctx, vm_paddr_t gpa, size_t len)
+{
+	uint8_t *data = malloc(len);
+
+	assert_non_null(data);
+	for (size_t i = 0; i < len; i++)
+		data[i] = (uint8_t)(i * 7 + i / 4096);
+	assert_int_equal(vm_mem_write(ctx, gpa, data, len), 0);
+	assert_memory_equal(vm_map_gpa(ctx, gpa, len), data, len);
+	free(data);
+}
+
 static void test_memory(void **state)
 {
 	struct vmctx *one = make_vm("vm0", 1), *two;
@@ -188,6 +200,11 @@ static void test_memory(void **state)
 	assert_null(vm_map_gpa(two, UINT64_MAX, 2));
 	assert_null(vm_mem_write_begin(two, TEST_MEMORY - 4, 8));
 	assert_int_equal(errno, EFAULT);
+	write_and_compare(one, 0x12345, 0x54321);
+	write_and_compare(two, 0x12345, 17);
+	write_and_compare(one, TEST_MEMORY - 0x20000, 0x20000);
+	assert_int_equal(vm_mem_write(one, TEST_MEMORY, "", 0), 0);
+	assert_error(vm_mem_write(one, TEST_MEMORY - 1, "xy", 2), EFAULT, "");
 	assert_int_equal(vm_setup_memory(two, TEST_MEMORY, VM_MMAP_ALL), 0);
 	assert_error(vm_setup_memory(two, TEST_MEMORY * 2, VM_MMAP_ALL), EINVAL,
 		     "has 16 MB of memory, not 32 MB");
@@ -227,6 +244,8 @@ static void test_high_memory(void **state)
 	assert_null(vm_map_gpa(ctx, low - 1, 2));
 	*(uint8_t *)vm_map_gpa(ctx, (4ull << 30) + high - 1, 1) = 0x55;
 	assert_null(vm_map_gpa(ctx, (4ull << 30) + high - 1, 2));
+	write_and_compare(ctx, (4ull << 30) + high - 0x20000, 0x20000);
+	write_and_compare(ctx, low - 0x20000, 0x20000);
 	assert_int_equal(
 	    vm_mmap_getnext(ctx, &gpa, &segment, &offset, &len, &prot, &flags),
 	    0);
