@@ -1,8 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-2-Clause
 # mkinitrd.sh OUT [SECONDS]: an initrd whose init says GUEST-UP, runs gbench
-# for SECONDS (0.3) a line and powers off. SECONDS may be 0, only to boot, or
-# idle, to sleep. The same gbench is left in OUT.gbench, for the host.
+# for SECONDS (0.3) a line and powers off. SECONDS may be 0, only to boot, idle,
+# to sleep, or scale, to run one line alone and twice at once. The same gbench
+# is left in OUT.gbench, for the host.
 set -eu
 out=$1 seconds=${2:-0.3}
 here=$(cd "$(dirname "$0")" && pwd)
@@ -30,6 +31,11 @@ echo "clock source \$(/bin/busybox cat current_clocksource)"
 case $seconds in
 0) ;;
 idle) /bin/busybox sleep 1000 ;;
+scale)
+	/bin/gbench 1 alu
+	/bin/gbench 1 alu &
+	/bin/gbench 1 alu
+	wait ;;
 *) /bin/gbench $seconds ;;
 esac
 /bin/busybox poweroff -f
