@@ -23,7 +23,8 @@ GUESTS_OWN = (0, 1, 2, 3)
 
 
 def options(disk, seed):
-    return ["-m", "64M", "-s", "0,hostbridge", "-s", f"2,virtio-blk,{disk}",
+    # Every second one has two CPUs.
+    return ["-c", 1 + seed % 2, "-m", "64M", "-s", "0,hostbridge", "-s", f"2,virtio-blk,{disk}",
             "-s", "3,virtio-rnd", "-s", "4,uart", "-s", "31,lpc",
             "-l", "com2,stdio", "-l", "pc-testdev", "-o", "lpc.com1.none=1",
             "-o", f"boot.kernel={BUILD}/tests/e2e/hostile.elf",

@@ -2,10 +2,11 @@
 /*
  * A kernel that means harm: it writes random values to every port, MSR, PCI
  * register, device register, interrupt message and virtqueue that it can
- * find, one a step. Its command line is seed=N; com2 says how far it is.
+ * find, one a step. Its command line is seed=N; com2 says how far it is. Two
+ * CPUs do so at once when there are two.
  *
  * What would end the VM by the rules, it leaves out: resets, power-off, an
- * INIT of its own CPU. A step that faults or is interrupted is over; what a
+ * INIT of its own CPUs. A step that faults or is interrupted is over; what a
  * handler finds on its stack it does not even look at.
  */
 #include <stdbool.h>
@@ -33,41 +34,125 @@ struct gate {
 };
 
 static struct gate idt[256] __attribute__((aligned(16)));
-static uint64_t seed;
-static uint64_t steps;
+static struct {
+	uint16_t limit;
+	uint64_t base;
+} __attribute__((packed)) idtr;
 static uint8_t wrap[2];
 static uint16_t avail[2];
 static bool packed[2];
 
+/* Two CPUs at most, each with a stack by which it knows itself. */
+static struct cpu {
+	uint64_t seed;
+	volatile uint64_t steps;
+} cpus[2];
+
 void run(const uint8_t *params);
+void run_second(void);
 void next_step(void);
 
-/* From a handler: whatever it was, back to a clean stack. IRET, for an NMI
-   may have come. */
-__asm__(".pushsection .text\n"
-	".globl _start, trap\n"
-	"_start:\n"
-	"	lea stack_top(%rip), %rsp\n"
-	"	mov %rsi, %rdi\n"
-	"	call run\n"
-	"trap:\n"
-	"	cld\n"
-	"	mov $stack_top - 64, %rsp\n"
-	"	mov %ss, %eax\n"
-	"	push %rax\n"
-	"	pushq $stack_top - 64\n"
-	"	pushq $2\n"
-	"	mov %cs, %eax\n"
-	"	push %rax\n"
-	"	pushq $next_step\n"
-	"	iretq\n"
-	".popsection\n"
-	".pushsection .bss\n"
-	"	.balign 16\n"
-	"	.skip 16384\n"
-	"stack_top:\n"
-	".popsection\n");
+/*
+ * trap, from a handler: whatever it was, back to a clean stack, which is found
+ * by the APIC's number. By IRET, for an NMI may have come.
+ *
+ * second: where the other CPU starts, in real mode, once it is copied to
+ * SECOND_AT.
+ */
+#define STACK_SIZE 16384
+#define SECOND_AT  0x30000
+#define TEXT(x)    #x
+#define VALUE(x)   TEXT(x)
+__asm__(
+    ".pushsection .text\n"
+    ".set AT, " VALUE(
+	SECOND_AT) "\n"
+		   ".globl _start, trap, second, second_end\n"
+		   "_start:\n"
+		   "	lea stack_top(%rip), %rsp\n"
+		   "	mov %rsi, %rdi\n"
+		   "	call run\n"
+		   "trap:\n"
+		   "	cld\n"
+		   "	mov $1, %eax\n"
+		   "	cpuid\n"
+		   "	shr $24, %ebx\n"
+		   "	and $1, %ebx\n"
+		   "	imul $" VALUE(
+		       STACK_SIZE) ", %rbx\n"
+				   "	mov $stack_top - 64, %rcx\n"
+				   "	sub %rbx, %rcx\n"
+				   "	mov %rcx, %rsp\n"
+				   "	mov %ss, %eax\n"
+				   "	push %rax\n"
+				   "	push %rcx\n"
+				   "	pushq $2\n"
+				   "	mov %cs, %eax\n"
+				   "	push %rax\n"
+				   "	pushq $next_step\n"
+				   "	iretq\n"
+				   "	.code16\n"
+				   "second:\n"
+				   "	cli\n"
+				   "	mov %cs, %ax\n"
+				   "	mov %ax, %ds\n"
+				   "	lgdtl second_gdtr - second\n"
+				   "	mov $0x20, %eax\n" /* CR4.PAE */
+				   "	mov %eax, %cr4\n"
+				   "	mov $0x4000, %eax\n" /* the loader's
+								page tables */
+				   "	mov %eax, %cr3\n"
+				   "	mov $0xc0000080, %ecx\n"
+				   "	rdmsr\n"
+				   "	or $0x100, %eax\n" /* EFER.LME */
+				   "	wrmsr\n"
+				   "	mov %cr0, %eax\n"
+				   "	or $0x80000001, %eax\n" /* CR0.PG, PE */
+				   "	mov %eax, %cr0\n"
+				   "	ljmpl $0x10, $(AT + second_64 - "
+				   "second)\n"
+				   "	.code64\n"
+				   "second_64:\n"
+				   "	mov $0x18, %eax\n"
+				   "	mov %eax, %ds\n"
+				   "	mov %eax, %es\n"
+				   "	mov %eax, %ss\n"
+				   "	mov $stack_top - " VALUE(
+				       STACK_SIZE) ", %rsp\n"
+						   "	mov $run_second, %rax\n"
+						   "	call *%rax\n"
+						   "	.balign 8\n"
+						   "second_gdt:\n"
+						   "	.quad 0, 0, "
+						   "0x00af9b000000ffff, "
+						   "0x00cf93000000ffff\n"
+						   "second_gdtr:\n"
+						   "	.word 31\n"
+						   "	.long AT + second_gdt "
+						   "- second\n"
+						   "second_end:\n"
+						   ".popsection\n"
+						   ".pushsection .bss\n"
+						   "	.balign 16\n"
+						   "	.skip 2 * " VALUE(
+						       STACK_SIZE) "\n"
+								   "	.globl "
+								   "stack_top\n"
+								   "stack_top:"
+								   "\n"
+								   ".popsection"
+								   "\n");
 void trap(void);
+extern const uint8_t second[], second_end[];
+extern uint8_t stack_top[];
+
+static struct cpu *self(void)
+{
+	uint64_t rsp;
+
+	__asm__ volatile("mov %%rsp, %0" : "=r"(rsp));
+	return &cpus[rsp < (uint64_t)stack_top - STACK_SIZE];
+}
 
 /* -- instructions ---------------------------------------------------------- */
 
@@ -121,10 +206,12 @@ static uint64_t load(uint64_t gpa, unsigned int bytes)
 
 static uint64_t random(void)
 {
-	seed ^= seed << 13;
-	seed ^= seed >> 7;
-	seed ^= seed << 17;
-	return seed * 0x2545f4914f6cdd1dull;
+	struct cpu *cpu = self();
+
+	cpu->seed ^= cpu->seed << 13;
+	cpu->seed ^= cpu->seed >> 7;
+	cpu->seed ^= cpu->seed << 17;
+	return cpu->seed * 0x2545f4914f6cdd1dull;
 }
 
 static uint32_t below(uint32_t limit)
@@ -461,9 +548,11 @@ static void (*const kinds[])(void) = {
 
 void next_step(void)
 {
+	struct cpu *cpu = self();
+
 	for (;;) {
-		if (steps++ % REPORT_STEPS == 0)
-			report(steps - 1);
+		if (cpu->steps++ % REPORT_STEPS == 0 && cpu == &cpus[0])
+			report(cpus[0].steps - 1 + cpus[1].steps);
 		if (below(64) == 0)
 			repair_config(2 + below(3));
 		kinds[below(COUNT(kinds))]();
@@ -484,12 +573,24 @@ static uint64_t read_seed(const uint8_t *params)
 	return number;
 }
 
+/* INIT and STARTUP to all others (SDM vol. 3, 11.6.1); without one, to none. */
+static void start_second(void)
+{
+	for (size_t i = 0; i < (size_t)(second_end - second); i++)
+		store(SECOND_AT + i, 1, second[i]);
+	store(LAPIC + 0xf0, 4, 0x1ff);
+	store(LAPIC + 0x300, 4, 0xc4500);
+	store(LAPIC + 0x300, 4, 0xc4600 | SECOND_AT >> 12);
+}
+
+void run_second(void)
+{
+	__asm__ volatile("lidt %0" ::"m"(idtr));
+	next_step();
+}
+
 void run(const uint8_t *params)
 {
-	struct __attribute__((packed)) {
-		uint16_t limit;
-		uint64_t base;
-	} idtr = {sizeof(idt) - 1, (uint64_t)idt};
 	uint64_t handler = (uint64_t)trap;
 	uint16_t cs;
 
@@ -502,7 +603,11 @@ void run(const uint8_t *params)
 		    .offset_mid = (uint16_t)(handler >> 16),
 		    .offset_high = (uint32_t)(handler >> 32),
 		};
+	idtr.limit = sizeof(idt) - 1;
+	idtr.base = (uint64_t)idt;
 	__asm__ volatile("lidt %0" ::"m"(idtr));
-	seed = (read_seed(params) + 1) * 0x9e3779b97f4a7c15ull;
+	cpus[0].seed = (read_seed(params) + 1) * 0x9e3779b97f4a7c15ull;
+	cpus[1].seed = ~cpus[0].seed;
+	start_second();
 	next_step();
 }
