@@ -8,6 +8,7 @@
 #	idle	what a guest that sleeps costs
 #	scale	what two vCPUs do together of what they would alone, and two
 #		processes on the host
+#	kvm	exits, start-up on KVM, where there is one (kvm.sh)
 #	gbench	native, ours and the peer; the summary row is what is quoted
 # The peer is QEMU TCG (package qemu-system-x86); without it, its columns are
 # not there. Variables: ROUNDS (3), SECONDS_A_LINE (0.3), CPU (0, to pin to),
@@ -21,7 +22,7 @@ work=$(mktemp -d)
 mkdir -p /dev/shm/anyhyve-bench.$$
 export RUNDIR=/dev/shm/anyhyve-bench.$$ BHYVE=$build/bhyve
 trap 'rm -rf "$work" "$RUNDIR"' EXIT
-only=" ${ONLY:-start boot idle scale gbench} "
+only=" ${ONLY:-start boot idle scale kvm gbench} "
 
 echo "host: $(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1)," \
     "$(nproc) CPUs, load $(cut -d' ' -f1 /proc/loadavg);" \
@@ -56,6 +57,10 @@ case $only in *" scale "*)
 	echo "== scale"
 	"$bench/mkinitrd.sh" "$work/scale.gz" scale
 	"$bench/scale.sh" "$rounds" "$guest/vmlinuz" "$work/scale.gz" ;;
+esac
+
+case $only in *" kvm "*)
+	"$bench/kvm.sh" ;;
 esac
 
 case $only in *" gbench "*)

@@ -250,6 +250,14 @@ struct vm_run {
 	cpuset_t *cpuset; /* unused; FreeBSD's RENDEZVOUS destination */
 	size_t cpusetsize;
 	struct vm_exit *vm_exit; /* filled at return, read at the next run */
+
+	/*
+	 * Ours, for threads that run several vCPUs by turns: vm_run returns
+	 * with REQIDLE when slice_ns are over, or, instead of waiting (in HLT,
+	 * for SIPI, while suspended), at once with idle set. 0: no slice.
+	 */
+	uint64_t slice_ns;
+	bool idle;
 };
 
 /* -- what holds for all functions ---------------------------------------- */
@@ -528,6 +536,12 @@ int vcpu_reset(struct vcpu *vcpu);
 int vm_run(struct vcpu *vcpu, struct vm_run *vm_run);
 
 /* Forgets the exit that waits for an answer: its instruction begins anew. */
+
+/*
+ * Ours: waits until a vCPU that was idle may have something to do, but no
+ * longer than ns. For the thread that runs all of them, with slices.
+ */
+int vm_wait(struct vmctx *ctx, uint64_t ns);
 int vm_restart_instruction(struct vcpu *vcpu);
 
 /*

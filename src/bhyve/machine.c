@@ -67,6 +67,8 @@ static int configure_cpus(struct machine *m, struct err *err)
 				     &m->strict_msr, err)) != 0 ||
 	    (error = config_get_bool(m->config, "x86.verbosemsr", false,
 				     &m->verbose_msr, err)) != 0 ||
+	    (error = config_get_bool(m->config, "vcpu.mux", false, &m->mux,
+				     err)) != 0 ||
 	    (error = config_get_bool(m->config, "x86.x2apic", false, &x2apic,
 				     err)) != 0 ||
 	    (error = config_get_bool(m->config, "x86.vmexit_on_pause", false,

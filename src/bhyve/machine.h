@@ -43,6 +43,7 @@ struct machine {
 	bool strict_io;
 	bool strict_msr;
 	bool verbose_msr;
+	bool mux; /* vcpu.mux */
 
 	/* How the VM ended: the first cause wins. */
 	pthread_mutex_t lock;

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "backend/loop.h"
@@ -116,6 +117,68 @@ static void vm_loop(struct cpu *cpu)
 	} while (vmexit_handle(cpu, &exit) == VMEXIT_CONTINUE);
 }
 
+/* -- all CPUs on one thread ---------------------------------------------- */
+
+#define SLICE_NS 2000000ull
+#define WAIT_NS  1000000ull /* an engine may idle without telling */
+
+static uint64_t now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+enum turn { TURN_STOPPED, TURN_IDLE, TURN_OVER };
+
+/* One CPU's slice, with all exits in it. */
+static enum turn take_turn(struct cpu *cpu, struct vm_exit *exit)
+{
+	uint64_t end = now_ns() + SLICE_NS, now;
+	struct vm_run run = {.vm_exit = exit};
+
+	while ((now = now_ns()) < end) {
+		run.slice_ns = end - now;
+		if (vm_run(cpu->vcpu, &run) != 0) {
+			run_failed(cpu, errno);
+			return TURN_STOPPED;
+		}
+		atomic_store_explicit(&cpu->machine->ran, true,
+				      memory_order_relaxed);
+		if (run.idle)
+			return TURN_IDLE;
+		if (vmexit_handle(cpu, exit) != VMEXIT_CONTINUE)
+			return TURN_STOPPED;
+	}
+	return TURN_OVER;
+}
+
+static void mux_loop(struct machine *m)
+{
+	struct vm_exit exit[VM_MAXCPU];
+	bool stopped[VM_MAXCPU] = {false};
+	unsigned int live = m->topology.cpus, busy;
+
+	for (unsigned int i = 0; i < VM_MAXCPU; i++)
+		exit[i] = (struct vm_exit){.exitcode = VM_EXITCODE_BOGUS};
+	while (live > 0) {
+		busy = 0;
+		for (unsigned int i = 0; i < m->topology.cpus; i++) {
+			enum turn turn;
+
+			if (stopped[i])
+				continue;
+			turn = take_turn(&m->cpu[i], &exit[i]);
+			stopped[i] = turn == TURN_STOPPED;
+			live -= stopped[i];
+			busy += turn != TURN_IDLE;
+		}
+		if (busy == 0)
+			vm_wait(m->ctx, WAIT_NS);
+	}
+}
+
 static void one_stopped(struct machine *m, unsigned int count)
 {
 	bool last;
@@ -135,7 +198,10 @@ static void run_on_stacks(struct cpu *cpu)
 	stack_t stack = {.ss_size = size, .ss_sp = malloc(size)}, before;
 
 	if (stack.ss_sp != NULL && sigaltstack(&stack, &before) == 0) {
-		vm_loop(cpu);
+		if (cpu->machine->mux)
+			mux_loop(cpu->machine);
+		else
+			vm_loop(cpu);
 		/* A sanitizer's, which it wants to find there. */
 		sigaltstack(&before, NULL);
 	} else
@@ -151,7 +217,8 @@ static void *cpu_main(void *arg)
 	snprintf(name, sizeof(name), "vcpu %d", vcpu_id(cpu->vcpu));
 	pthread_setname_np(pthread_self(), name);
 	run_on_stacks(cpu);
-	one_stopped(cpu->machine, 1);
+	one_stopped(cpu->machine,
+		    cpu->machine->mux ? cpu->machine->topology.cpus : 1);
 	return NULL;
 }
 
@@ -177,7 +244,7 @@ static void start_threads(struct machine *m)
 
 	m->running = cpus;
 	block_signals(&before);
-	for (i = 0; i < cpus; i++) {
+	for (i = 0; i < (m->mux ? 1 : cpus); i++) {
 		struct cpu *cpu = &m->cpu[i];
 
 		if (pthread_create(&cpu->thread, NULL, cpu_main, cpu) != 0)
@@ -185,6 +252,8 @@ static void start_threads(struct machine *m)
 		cpu->started = true;
 		pin(cpu);
 	}
+	if (m->mux && i == 1)
+		i = cpus; /* all of them are there */
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (i < cpus) {
 		machine_end(m, STATUS_ERROR,

@@ -34,6 +34,8 @@ struct engine_apic_ops {
 		      const struct apic_message *message);
 	/* One of FreeBSD's APIC_LVT_ pins is pulsed. Any thread. */
 	void (*local_irq)(struct vmcpu *vcpu, unsigned lvt_pin);
+	/* On the vCPU's thread: it would only wait. For those in slices. */
+	bool (*is_idle)(struct vmcpu *vcpu);
 	/* The frozen vCPU's struct lapic made current, or made the engine's. */
 	int (*get)(struct vmcpu *vcpu);
 	int (*set)(struct vmcpu *vcpu);

@@ -92,10 +92,22 @@ static int serve_sipi(struct vmcpu *vcpu)
 	return vcpu_state_store(vcpu);
 }
 
-/* Until one of the requests in mask is raised. */
-static void sleep_for(struct vmcpu *vcpu, uint32_t mask)
+/* In slices nobody sleeps: the caller does, when all are idle. */
+static int leave_idle(struct vmcpu *vcpu)
+{
+	vcpu->idle = true;
+	return leave(vcpu, VM_EXITCODE_REQIDLE);
+}
+
+/* Until one of the requests in mask is raised: RUN_ON, or LEAVE. */
+static int sleep_for(struct vmcpu *vcpu, uint32_t mask)
 {
 	uint64_t start = host_ns();
+
+	if (vcpu->no_wait)
+		return (atomic_load(&vcpu->requests) & mask) == 0
+			   ? leave_idle(vcpu)
+			   : RUN_ON;
 
 	pthread_mutex_lock(&vcpu->lock);
 	set_run_state(vcpu, VCPU_SLEEPING);
@@ -104,6 +116,7 @@ static void sleep_for(struct vmcpu *vcpu, uint32_t mask)
 	set_run_state(vcpu, VCPU_RUNNING);
 	pthread_mutex_unlock(&vcpu->lock);
 	vcpu->stats[VM_STAT_IDLE_TICKS] += (host_ns() - start) / NS_PER_TICK;
+	return RUN_ON;
 }
 
 /* vm_suspend_cpu: one DEBUG exit, then sleep until vm_resume_cpu. */
@@ -121,7 +134,8 @@ static int serve_suspended(struct vmcpu *vcpu)
 	pthread_mutex_unlock(&vcpu->lock);
 	if (!told)
 		return leave(vcpu, VM_EXITCODE_DEBUG);
-	sleep_for(vcpu, VCPU_REQ_ROOM);
+	if (sleep_for(vcpu, VCPU_REQ_ROOM) == LEAVE)
+		return LEAVE;
 	return -EAGAIN;
 }
 
@@ -241,8 +255,10 @@ static int run_halted(struct vmcpu *vcpu)
 			vm_stop(vcpu->vm, VM_SUSPEND_HALT);
 			return -EAGAIN;
 		}
-		sleep_for(vcpu, (VCPU_REQ_ROOM | VCPU_REQ_INTR | VCPU_REQ_NMI) &
-				    ~ignored);
+		if (sleep_for(vcpu,
+			      (VCPU_REQ_ROOM | VCPU_REQ_INTR | VCPU_REQ_NMI) &
+				  ~ignored) == LEAVE)
+			return LEAVE;
 	}
 }
 
@@ -273,12 +289,13 @@ static int run_step(struct vmcpu *vcpu)
 
 	if (result != RUN_ON)
 		return result;
-	if (vcpu->vm->engine->apic != NULL)
-		return run_engine(vcpu); /* which idles, too */
+	if (vcpu->vm->engine->apic != NULL) /* the engine idles, too */
+		return vcpu->no_wait && vcpu->vm->engine->apic->is_idle(vcpu)
+			   ? leave_idle(vcpu)
+			   : run_engine(vcpu);
 	switch (vcpu->state.mp_state) {
 	case MP_WAIT_SIPI:
-		sleep_for(vcpu, VCPU_REQ_ROOM);
-		return RUN_ON;
+		return sleep_for(vcpu, VCPU_REQ_ROOM);
 	case MP_HALTED:
 		result = run_halted(vcpu);
 		if (result != RUN_ON)
@@ -339,4 +356,18 @@ int vcpu_run(struct vmcpu *vcpu, struct vm_exit *exit)
 	}
 	finish(vcpu);
 	return result;
+}
+
+int vcpu_run_slice(struct vmcpu *vcpu, struct vm_exit *exit, uint64_t ns,
+		   bool *idle)
+{
+	int error;
+
+	__atomic_store_n(&vcpu->no_wait, true, __ATOMIC_SEQ_CST);
+	vcpu->idle = false;
+	vm_timer_arm(&vcpu->slice, vm_clock_ns(&vcpu->vm->clock) + ns);
+	error = vcpu_run(vcpu, exit);
+	vm_timer_cancel(&vcpu->slice);
+	*idle = vcpu->idle;
+	return error;
 }

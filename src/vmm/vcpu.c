@@ -9,6 +9,35 @@
 /* A vCPU is asked out of guest code in microseconds; this is a hang. */
 #define FREEZE_TIMEOUT_S 10
 
+/* Whoever runs this vCPU by turns with others may sleep for all of them. */
+static void wake_waiter(struct vmcpu *vcpu)
+{
+	struct vm *vm = vcpu->vm;
+
+	if (atomic_fetch_or(&vm->asked, 1u << vcpu->id) != 0)
+		return; /* and whoever was first wakes it */
+	pthread_mutex_lock(&vm->wait_lock);
+	pthread_cond_broadcast(&vm->wait_wake);
+	pthread_mutex_unlock(&vm->wait_lock);
+}
+
+void vm_wait_asked(struct vm *vm, uint64_t ns)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	ns = MIN(ns, 1000000000ull) + (uint64_t)until.tv_nsec;
+	until.tv_sec += (time_t)(ns / 1000000000);
+	until.tv_nsec = (long)(ns % 1000000000);
+	pthread_mutex_lock(&vm->wait_lock);
+	while (atomic_load(&vm->asked) == 0)
+		if (pthread_cond_timedwait(&vm->wait_wake, &vm->wait_lock,
+					   &until) != 0)
+			break;
+	pthread_mutex_unlock(&vm->wait_lock);
+	atomic_store(&vm->asked, 0);
+}
+
 /*
  * run_state is read without the lock: a vCPU on its way to sleep looks at
  * requests under the lock before it waits, and one on its way into the engine
@@ -19,6 +48,8 @@ void vcpu_request(struct vmcpu *vcpu, uint32_t bits)
 	const struct engine_ops *engine;
 
 	atomic_fetch_or(&vcpu->requests, bits);
+	if (unlikely(__atomic_load_n(&vcpu->no_wait, __ATOMIC_SEQ_CST)))
+		wake_waiter(vcpu);
 	switch (__atomic_load_n(&vcpu->run_state, __ATOMIC_SEQ_CST)) {
 	case VCPU_SLEEPING:
 		pthread_mutex_lock(&vcpu->lock);
@@ -34,6 +65,12 @@ void vcpu_request(struct vmcpu *vcpu, uint32_t bits)
 	case VCPU_FROZEN:
 		break; /* vcpu_run looks first */
 	}
+}
+
+/* Under vcpu->lock; vcpu_request reads it without. */
+static void set_run_state(struct vmcpu *vcpu, enum vcpu_run_state state)
+{
+	__atomic_store_n(&vcpu->run_state, state, __ATOMIC_SEQ_CST);
 }
 
 /* Lets waiting freezers go first; they count themselves in freezers. */
@@ -60,7 +97,7 @@ int vcpu_freeze(struct vmcpu *vcpu)
 	vcpu->freezers--;
 	if (vcpu->run_state == VCPU_IDLE) {
 		error = 0;
-		vcpu->run_state = VCPU_FROZEN;
+		set_run_state(vcpu, VCPU_FROZEN);
 		atomic_fetch_and(&vcpu->requests, ~(uint32_t)VCPU_REQ_IDLE);
 	}
 	pthread_mutex_unlock(&vcpu->lock);
@@ -70,7 +107,7 @@ int vcpu_freeze(struct vmcpu *vcpu)
 void vcpu_thaw(struct vmcpu *vcpu)
 {
 	pthread_mutex_lock(&vcpu->lock);
-	vcpu->run_state = VCPU_IDLE;
+	set_run_state(vcpu, VCPU_IDLE);
 	pthread_cond_broadcast(&vcpu->wake);
 	pthread_mutex_unlock(&vcpu->lock);
 }

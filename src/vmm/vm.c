@@ -18,6 +18,16 @@ static void init_lock(pthread_mutex_t *lock)
 	pthread_mutex_init(lock, NULL);
 }
 
+static void init_wake(pthread_cond_t *wake)
+{
+	pthread_condattr_t attr;
+
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(wake, &attr);
+	pthread_condattr_destroy(&attr);
+}
+
 int vm_new(const char *name, struct vm **out)
 {
 	struct vm *vm = calloc(1, sizeof(*vm));
@@ -29,12 +39,16 @@ int vm_new(const char *name, struct vm **out)
 	init_lock(&vm->lock);
 	init_lock(&vm->timer_lock);
 	doorbells_init(&vm->doorbells);
+	init_lock(&vm->wait_lock);
+	init_wake(&vm->wait_wake);
 	vm_clock_init(&vm->clock, TSC_HZ_UNKNOWN);
 	vm->mem.fd = -1;
 	vm->sockets = vm->cores = vm->threads = 1;
 	vm->maxcpus = VM_MAXCPU;
 	error = room_devices_create(vm);
 	if (error != 0) {
+		pthread_cond_destroy(&vm->wait_wake);
+		pthread_mutex_destroy(&vm->wait_lock);
 		doorbells_destroy(&vm->doorbells);
 		pthread_mutex_destroy(&vm->timer_lock);
 		pthread_mutex_destroy(&vm->lock);
@@ -49,6 +63,8 @@ static void vcpu_free(struct vmcpu *vcpu)
 {
 	if (vcpu == NULL)
 		return;
+	if (vcpu->slice.vm != NULL)
+		vm_timer_cancel(&vcpu->slice);
 	lapic_destroy(vcpu->lapic);
 	pthread_cond_destroy(&vcpu->wake);
 	pthread_mutex_destroy(&vcpu->lock);
@@ -64,6 +80,8 @@ void vm_free(struct vm *vm)
 		vcpu_free(vm->vcpu[i]);
 	room_devices_destroy(vm);
 	mem_teardown(&vm->mem);
+	pthread_cond_destroy(&vm->wait_wake);
+	pthread_mutex_destroy(&vm->wait_lock);
 	doorbells_destroy(&vm->doorbells);
 	pthread_mutex_destroy(&vm->timer_lock);
 	pthread_mutex_destroy(&vm->lock);
@@ -84,11 +102,15 @@ static void vcpu_power_up(struct vmcpu *vcpu)
 	atomic_store(&vcpu->requests, 0);
 }
 
+static void slice_over(void *arg)
+{
+	vcpu_request(arg, VCPU_REQ_IDLE);
+}
+
 /* Aligned: the state's XSAVE area, and no false sharing between threads. */
 static struct vmcpu *vcpu_new(struct vm *vm, unsigned id)
 {
 	struct vmcpu *vcpu;
-	pthread_condattr_t attr;
 
 	vcpu = aligned_alloc(64, ALIGN_UP(sizeof(*vcpu), 64));
 	if (vcpu == NULL)
@@ -98,10 +120,8 @@ static struct vmcpu *vcpu_new(struct vm *vm, unsigned id)
 	vcpu->id = id;
 	vcpu_power_up(vcpu);
 	init_lock(&vcpu->lock);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&vcpu->wake, &attr);
-	pthread_condattr_destroy(&attr);
+	init_wake(&vcpu->wake);
+	vm_timer_init(vm, &vcpu->slice, slice_over, vcpu);
 	vcpu->lapic = lapic_create(vcpu);
 	if (vcpu->lapic == NULL) {
 		vcpu_free(vcpu);

@@ -68,13 +68,15 @@ struct vmcpu {
 	_Atomic uint8_t sipi_vector;
 
 	/* Under lock. */
-	unsigned freezers;     /* threads that wait to freeze it */
-	bool suspended;        /* vm_suspend_cpu */
-	bool suspend_told;     /* ... and the process has had its DEBUG exit */
-	bool hlt_told;         /* ... its HLT exit */
-	bool exit_pending;     /* exit waits to be completed by the engine */
-	bool intr_enabled;     /* RFLAGS.IF as of HLT or the last door call */
-	uint32_t capabilities; /* BIT(enum vm_cap_type) that are set */
+	unsigned freezers;      /* threads that wait to freeze it */
+	_Atomic bool suspended; /* vm_suspend_cpu */
+	bool suspend_told;      /* ... and the process has had its DEBUG exit */
+	bool hlt_told;          /* ... its HLT exit */
+	bool exit_pending;      /* exit waits to be completed by the engine */
+	bool no_wait;           /* it runs in slices: vm_run never sleeps */
+	bool idle;              /* ... and this one would have slept */
+	bool intr_enabled;      /* RFLAGS.IF as of HLT or the last door call */
+	uint32_t capabilities;  /* BIT(enum vm_cap_type) that are set */
 
 	/*
 	 * Authoritative while the engine does not exist; tsc_offset always
@@ -82,7 +84,8 @@ struct vmcpu {
 	 */
 	struct vcpu_state state;
 	struct vm_exit exit;
-	struct err failure; /* why engine->run failed, for a person */
+	struct err failure;    /* why engine->run failed, for a person */
+	struct vm_timer slice; /* asks it out of vm_run */
 	uint64_t stats[VM_STAT_COUNT];
 };
 
@@ -116,6 +119,11 @@ struct vm {
 
 	struct doorbells doorbells; /* of this process only */
 
+	/* vm_wait: some vCPU in slices was asked for since. */
+	pthread_mutex_t wait_lock;
+	pthread_cond_t wait_wake;
+	_Atomic uint32_t asked; /* bit n: vCPU n */
+
 	_Atomic int suspend_how; /* enum vm_suspend_how, set once */
 	struct room *room;
 };
@@ -146,6 +154,10 @@ void vm_engine_stop(struct vm *vm);
  * *exit has the answer to the last exit.
  */
 int vcpu_run(struct vmcpu *vcpu, struct vm_exit *exit);
+/* The same for ns at most, without sleeping: *idle, and vm_wait sleeps. */
+int vcpu_run_slice(struct vmcpu *vcpu, struct vm_exit *exit, uint64_t ns,
+		   bool *idle);
+void vm_wait_asked(struct vm *vm, uint64_t ns);
 
 /*
  * A frozen vCPU does not run and its state holds still. freeze asks it out of

@@ -103,10 +103,21 @@ int vm_run(struct vcpu *vcpu, struct vm_run *vm_run)
 		return -1;
 	error = vm_get_vcpu(vcpu->ctx->vm, (unsigned)vcpu->id, &vmcpu);
 	if (error == 0)
-		error = vcpu_run(vmcpu, vm_run->vm_exit);
+		error = vm_run->slice_ns == 0
+			    ? vcpu_run(vmcpu, vm_run->vm_exit)
+			    : vcpu_run_slice(vmcpu, vm_run->vm_exit,
+					     vm_run->slice_ns, &vm_run->idle);
 	if (error != 0 && error != -EBUSY && vmcpu->failure.text[0] != '\0')
 		return door_result(error, &vmcpu->failure);
 	return door_result(error, NULL);
+}
+
+int vm_wait(struct vmctx *ctx, uint64_t ns)
+{
+	if (!atomic_load(&ctx->is_runner))
+		return door_result(-EINVAL, NULL);
+	vm_wait_asked(ctx->vm, ns);
+	return 0;
 }
 
 /* -- sets ---------------------------------------------------------------------

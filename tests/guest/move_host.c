@@ -15,9 +15,11 @@ void move_park(struct machine *m, unsigned cpu, const struct vm_exit *exit)
 		return;
 	pthread_mutex_lock(&m->move_lock);
 	if (m->moving) {
+		unsigned before = m->moves;
+
 		m->parked++;
 		pthread_cond_broadcast(&m->move_wake);
-		while (m->moving)
+		while (m->moves == before)
 			pthread_cond_wait(&m->move_wake, &m->move_lock);
 	}
 	pthread_mutex_unlock(&m->move_lock);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * runner PAYLOAD [--cpus N] [--features LIST] [--triple|--halt|--move]
- *	[--engine NAME]
+ * runner PAYLOAD [--cpus N] [--features LIST] [--triple|--halt|--move] [--mux]
+ *	[--storm N] [--again N] [--engine NAME]
  *
  * A VMM of its own on vmmapi.h alone: loads a flat payload at 1 MiB, enters
  * it in 64-bit mode, answers its ports and memory, prints its lines as TAP.
@@ -334,7 +334,7 @@ static void set_registers(struct vcpu *vcpu);
  * part of the payload that met one is skipped, with KVM's words as the reason;
  * anywhere else that is a failure.
  */
-static bool escapes(struct machine *m, struct vcpu *vcpu)
+bool run_escapes(struct machine *m, struct vcpu *vcpu)
 {
 	char text[LINE_MAX_BYTES];
 
@@ -382,7 +382,7 @@ static void *cpu_loop(void *arg)
 		struct vcpu *vcpu = t->m->vcpu[t->cpu];
 
 		if (vm_run(vcpu, &run) != 0) {
-			if (!escapes(t->m, vcpu))
+			if (!run_escapes(t->m, vcpu))
 				bail_out("vm_run");
 			exit.exitcode = VM_EXITCODE_BOGUS;
 			continue;
@@ -391,7 +391,8 @@ static void *cpu_loop(void *arg)
 		if (!on_exit_code(t->m, vcpu, &exit))
 			return NULL;
 		move_park(t->m, t->cpu, &exit);
-		move_if_wanted(t->m, &exit);
+		if (t->cpu == 0)
+			move_if_wanted(t->m, &exit);
 	} while (true);
 }
 
@@ -480,13 +481,14 @@ static void set_registers(struct vcpu *vcpu)
 		regnum[n] = table[n].reg;
 		value[n] = table[n].value;
 	}
+	/* in this order: 64-bit code is refused outside of long mode */
+	if (vm_set_register_set(vcpu, sizeof(table) / sizeof(table[0]), regnum,
+				value) != 0)
+		bail_out("vm_set_register_set");
 	for (unsigned n = 0; n < sizeof(desc) / sizeof(desc[0]); n++)
 		if (vm_set_desc(vcpu, desc[n].reg, desc[n].base, desc[n].limit,
 				desc[n].access) != 0)
 			bail_out("vm_set_desc");
-	if (vm_set_register_set(vcpu, sizeof(table) / sizeof(table[0]), regnum,
-				value) != 0)
-		bail_out("vm_set_register_set");
 }
 
 static void make_vm(struct machine *m, const char *engine, const char *features)
@@ -547,7 +549,14 @@ static void take_down(struct machine *m)
 	free(m->bare);
 }
 
-static void run(struct machine *m)
+/* false: this vCPU is done. */
+bool turn_done(struct machine *m, struct vcpu *vcpu, struct vm_exit *exit)
+{
+	exit_judge(m, vcpu, exit);
+	return !on_exit_code(m, vcpu, exit);
+}
+
+static void run_threads(struct machine *m)
 {
 	struct cpu_thread t[VM_MAXCPU];
 
@@ -560,6 +569,32 @@ static void run(struct machine *m)
 		pthread_join(t[n].thread, NULL);
 }
 
+static void run(struct machine *m)
+{
+	pthread_t storm = {0};
+
+	if (m->storm != 0)
+		storm = storm_start(m);
+	if (m->mux)
+		turns_run(m);
+	else
+		run_threads(m);
+	if (m->storm != 0)
+		pthread_join(storm, NULL);
+}
+
+/* The VM as new, in the same process. */
+static bool start_over(struct machine *m)
+{
+	if (vm_reinit(m->ctx) != 0)
+		bail_out("vm_reinit");
+	for (unsigned n = 0; n < m->cpus; n++)
+		if (vm_activate_cpu(m->vcpu[n]) != 0)
+			bail_out("vm_activate_cpu");
+	m->port[8] = m->port[9] = 0;
+	return true;
+}
+
 int main(int argc, char **argv)
 {
 	struct machine m = {
@@ -570,12 +605,19 @@ int main(int argc, char **argv)
 	};
 	const char *engine = "soft", *features = NULL, *why;
 	unsigned checks, failures;
+	int again = 0;
 
 	for (int n = 2; n < argc; n++) {
 		if (strcmp(argv[n], "--triple") == 0)
 			m.wants_stop = VM_SUSPEND_TRIPLEFAULT;
 		else if (strcmp(argv[n], "--halt") == 0)
 			m.wants_stop = VM_SUSPEND_HALT;
+		else if (strcmp(argv[n], "--mux") == 0)
+			m.mux = true;
+		else if (strcmp(argv[n], "--again") == 0 && n + 1 < argc)
+			again = atoi(argv[++n]);
+		else if (strcmp(argv[n], "--storm") == 0 && n + 1 < argc)
+			m.storm = (unsigned)atoi(argv[++n]);
 		else if (strcmp(argv[n], "--move") == 0)
 			m.moves_at_all = true;
 		else if (strcmp(argv[n], "--cpus") == 0 && n + 1 < argc)
@@ -596,11 +638,13 @@ int main(int argc, char **argv)
 		printf("1..0 # SKIP %s\n", why);
 		return 0;
 	}
-	m.engine_is = engine_bits(engine);
-	load(&m, argv[1]);
-	make_tables(&m);
-	set_registers(m.vcpu[0]);
-	run(&m);
+	m.engine_is = engine_bits(engine) | (m.mux ? HOST_IS_MUXED : 0);
+	do {
+		load(&m, argv[1]);
+		make_tables(&m);
+		set_registers(m.vcpu[0]);
+		run(&m);
+	} while (again-- > 0 && start_over(&m));
 	checks = m.checks;
 	failures = m.failures;
 	take_down(&m);

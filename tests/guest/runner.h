@@ -38,6 +38,8 @@ struct machine {
 	bool moving;
 	unsigned parked, moves;
 
+	bool mux;       /* --mux: one thread for all vCPUs */
+	unsigned storm; /* --storm N: so many calls from outside */
 	int wants_stop; /* enum vm_suspend_how by which the payload ends */
 };
 
@@ -49,6 +51,13 @@ void tap_check(struct machine *m, bool ok, const char *format, ...)
 /* move_host.c */
 void move_park(struct machine *m, unsigned cpu, const struct vm_exit *exit);
 bool move_to(struct machine *m, const char *engine);
+
+/* turns_host.c: vCPUs by turns, and calls from outside while they run. */
+void turns_run(struct machine *m);
+/* runner.c: vm_run failed, but only for this part of the payload. */
+bool run_escapes(struct machine *m, struct vcpu *vcpu);
+bool turn_done(struct machine *m, struct vcpu *vcpu, struct vm_exit *exit);
+pthread_t storm_start(struct machine *m);
 
 /* exits_host.c: judges an exit before it is handled. */
 struct expectations *expectations_new(void);

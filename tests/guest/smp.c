@@ -472,8 +472,13 @@ static void locked(void)
 	check_eq(s[3].count[1], all, "LOCK INC");
 	check_eq(s[3].count[2], -7 * all, "LOCK SUB");
 	check_eq(s[3].count[3], -all, "LOCK DEC");
-	check_eq(s[3].count[4], all, "LOCK ADC");
-	check_eq(s[3].count[5], -all, "LOCK SBB");
+	if (engine_is() & HOST_IS_EMULATED) {
+		skip("LOCK ADC and SBB", "KVM's emulator loses the carry when "
+					 "another vCPU makes it try again");
+	} else {
+		check_eq(s[3].count[4], all, "LOCK ADC");
+		check_eq(s[3].count[5], -all, "LOCK SBB");
+	}
 	check_eq(s[3].count[6], all & 0xffff, "LOCK ADD of a word");
 	check_eq(s[3].count[7], (all & 0xff) << 56, "LOCK INC of a byte");
 	check_eq(s[4].count[0], 0, "LOCK OR, AND, XOR");
@@ -539,7 +544,7 @@ void payload(void)
 	part(start_all);
 	part(nmi_ipis);
 	part(try_cmpxchg16b);
-	if (engine_is() & HOST_IS_EMULATED)
+	if (engine_is() & (HOST_IS_EMULATED | HOST_IS_MUXED))
 		rounds = 100;
 	part(locked);
 	part(shootdown);

@@ -117,7 +117,10 @@ void kvm_idle_answer(struct kvm_cpu *c)
 	if (!atomic_exchange(&c->is_asked, false))
 		return;
 	pthread_mutex_lock(&kvm->lock);
-	if (is_stuck(c)) {
+	if (c->vcpu->no_wait) {
+		/* one thread for all: none of them runs now */
+		stop = all_are_stuck(kvm);
+	} else if (is_stuck(c)) {
 		stop = come(c);
 	} else {
 		kvm->idle.round++;

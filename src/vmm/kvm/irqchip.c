@@ -286,7 +286,31 @@ static int lapic_set(struct vmcpu *vcpu)
 	return 0;
 }
 
+/* A look at what has come since, without entering the guest. */
+static bool is_idle(struct vmcpu *vcpu)
+{
+	struct kvm_cpu *c = vcpu->engine_data;
+	struct kvm_mp_state mp;
+
+	if (c->unfinished || c->unserved || c->pending != KVM_PENDING_NONE ||
+	    (atomic_load(&vcpu->requests) & ~(uint32_t)VCPU_REQ_ENGINE) != 0)
+		return false;
+	if (atomic_fetch_and(&vcpu->requests, ~(uint32_t)VCPU_REQ_ENGINE) &
+	    VCPU_REQ_ENGINE) {
+		kvm_idle_answer(c);
+		if (kvm_serve_local_irqs(c) != 0)
+			return false;
+	}
+	if (ioctl(c->fd, KVM_GET_MP_STATE, &mp) != 0 ||
+	    mp.mp_state == KVM_MP_STATE_RUNNABLE)
+		return false;
+	kvm_flush_timer(c);
+	return ioctl(c->fd, KVM_GET_MP_STATE, &mp) == 0 &&
+	       mp.mp_state != KVM_MP_STATE_RUNNABLE;
+}
+
 const struct engine_apic_ops kvm_apic_ops = {
+    .is_idle = is_idle,
     .deliver = deliver,
     .route = route,
     .local_irq = local_irq,

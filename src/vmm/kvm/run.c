@@ -66,7 +66,7 @@ static int take_thread(struct kvm_cpu *c, sigset_t *before, bool *restore)
 		return 0;
 	kick_set(&kick);
 	pthread_sigmask(SIG_BLOCK, &kick, before);
-	c->thread = pthread_self();
+	__atomic_store_n(&c->thread, pthread_self(), __ATOMIC_RELAXED);
 	c->thread_is_known = true;
 	thread_blocks_kick = sigismember(before, KICK_SIGNAL) == 1;
 	*restore = !thread_blocks_kick;
@@ -88,7 +88,8 @@ void kvm_kick(struct vmcpu *vcpu)
 		return;
 	__atomic_store_n(&c->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
 	if (atomic_compare_exchange_strong(&c->where, &inside, KVM_KICKED))
-		pthread_kill(c->thread, KICK_SIGNAL);
+		pthread_kill(__atomic_load_n(&c->thread, __ATOMIC_RELAXED),
+			     KICK_SIGNAL);
 }
 
 /* The signal may still be on its way: whoever kicks has said so. */

@@ -44,10 +44,12 @@ enum host_fn {
 	HOST_MOVE,     /* the VM goes on under the other engine */
 };
 
+#define STORM_VECTOR   0x61   /* what the storm sends */
 #define DOORBELL_VALUE 0x1234 /* with VM_DOORBELL_MATCH */
 
 /* HOST_ENGINE's answers. */
 #define HOST_IS_KVM      1 /* lengths and gla of exits may be unknown */
+#define HOST_IS_MUXED    4 /* all vCPUs take turns */
 #define HOST_IS_EMULATED 2 /* this KVM emulates code at ring 0 */
 
 #define MOVED_ANSWER 0x600d /* of PORT_MOVE, afterwards */

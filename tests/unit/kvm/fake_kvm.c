@@ -255,6 +255,7 @@ int __wrap_ioctl(int fd, unsigned long request, ...)
 	va_start(args, request);
 	arg = va_arg(args, void *);
 	va_end(args);
+	fake.calls++;
 	if (request == fake.failing && fake.skip-- == 0) {
 		errno = fake.error;
 		return -1;

@@ -24,6 +24,7 @@ struct fake_kvm {
 	int (*on_run)(struct kvm_run *run);
 	struct kvm_run *run; /* of the vCPU made last */
 
+	unsigned calls; /* ioctls of all kinds */
 	unsigned runs, signals, routings, interrupts, nmis;
 	struct kvm_ioeventfd bell;              /* the last one */
 	struct kvm_msi msi;                     /* the last one */

@@ -337,11 +337,15 @@ static void test_out(void **state)
 {
 	struct fixture *f = *state;
 	struct vm_exit exit = {.exitcode = VM_EXITCODE_BOGUS};
+	unsigned before;
 
 	assert_int_equal(start(f), 0);
 	fake.on_run = out_to_80;
 	for (unsigned i = 1; i <= 3; i++) {
+		before = fake.calls;
 		assert_int_equal(vcpu_run(f->vcpu, &exit), 0);
+		if (i > 1) /* KVM_RUN, and nothing else */
+			assert_int_equal(fake.calls - before, 1);
 		assert_int_equal(exit.exitcode, VM_EXITCODE_INOUT);
 		assert_int_equal(exit.u.inout.port, 0x80);
 		assert_int_equal(exit.u.inout.eax, 0x5a);

@@ -145,6 +145,7 @@
 	X(vm_snapshot_req, int, struct vmctx *, struct vm_snapshot_meta *)     \
 	X(vm_restore_time, int, struct vmctx *)                                \
 	X(vm_get_engine, const char *, struct vmctx *, const char **)          \
+	X(vm_wait, int, struct vmctx *, uint64_t)                              \
 	X(vm_ioeventfd, int, struct vmctx *, uint64_t, unsigned int, uint64_t, \
 	  int, int)                                                            \
 	X(vm_get_engine_info, int, int, struct vm_engine_info *)               \
