@@ -94,6 +94,16 @@ struct engine_ops {
 	void (*code_written)(struct vm *vm, uint64_t gpa, uint64_t len);
 
 	/*
+	 * Which pages of RAM the guest has written. on: from now on they are
+	 * noted. dirty_get: those of the low (gpa 0) or high (MEM_HIGH_BASE)
+	 * part since the last call, a bit a page, in bytes bytes. Any thread,
+	 * VM lock. NULL: the engine cannot.
+	 */
+	int (*dirty_log)(struct vm *vm, bool on);
+	int (*dirty_get)(struct vm *vm, uint64_t gpa, void *bitmap,
+			 size_t bytes);
+
+	/*
 	 * The guest's writes there signal the eventfd without coming out, or
 	 * do no more. May fail, and be NULL: then they come to vmm/bus.h.
 	 */

@@ -77,6 +77,26 @@ int kvm_limit_model(struct cpu_model *model, struct err *err)
 	return error;
 }
 
+/*
+ * The guest's TSC runs at the host's rate, which KVM knows better than we do,
+ * who measured it for a few ms.
+ */
+#define LEAF_TSC       0x15
+#define LEAF_FREQUENCY 0x16
+
+static void tell_tsc_rate(struct kvm_cpu *c, uint32_t leaf,
+			  struct cpuid_regs *r)
+{
+	int khz = ioctl(c->fd, KVM_GET_TSC_KHZ, 0);
+
+	if (khz <= 0)
+		return;
+	if (leaf == LEAF_TSC && r->ecx != 0)
+		r->ecx = (uint32_t)khz * 1000;
+	if (leaf == LEAF_FREQUENCY && r->eax != 0)
+		r->eax = r->ebx = (uint32_t)khz / 1000;
+}
+
 /* -- what the guest sees -----------------------------------------------------
  */
 
@@ -89,6 +109,8 @@ static void add(struct kvm_cpu *c, struct entries *all, uint32_t leaf,
 
 	if (all->head.nent == MAX_ENTRIES)
 		return;
+	if (leaf == LEAF_TSC || leaf == LEAF_FREQUENCY)
+		tell_tsc_rate(c, leaf, &r);
 	all->entry[all->head.nent++] = (struct kvm_cpuid_entry2){
 	    .function = leaf,
 	    .index = subleaf,

@@ -34,23 +34,6 @@ static void vm_part_destroy(struct vm *vm)
 	vm->engine_data = NULL;
 }
 
-static int add_slot(struct kvm_vm *kvm, uint32_t slot, uint64_t gpa,
-		    uint64_t size, struct err *err)
-{
-	struct kvm_userspace_memory_region region = {
-	    .slot = slot,
-	    .guest_phys_addr = gpa,
-	    .memory_size = size,
-	    .userspace_addr = (uintptr_t)(kvm->vm->mem.base + gpa),
-	};
-
-	if (size == 0 ||
-	    ioctl(kvm->fd, KVM_SET_USER_MEMORY_REGION, &region) == 0)
-		return 0;
-	return kvm_failed(err, kvm->vm->name, "KVM_SET_USER_MEMORY_REGION",
-			  errno, "try less memory (-m) or engine=soft");
-}
-
 static int set_up_board(struct kvm_vm *kvm, struct err *err)
 {
 	uint64_t identity = IDENTITY_MAP;
@@ -67,7 +50,6 @@ static int set_up_board(struct kvm_vm *kvm, struct err *err)
 
 static int set_up_vm(struct kvm_vm *kvm, struct err *err)
 {
-	const struct vm_mem *mem = &kvm->vm->mem;
 	int size, error;
 
 	kvm->kvm = kvm_open(err);
@@ -85,9 +67,7 @@ static int set_up_vm(struct kvm_vm *kvm, struct err *err)
 	if (error == 0)
 		error = kvm_irqchip_create(kvm, err);
 	if (error == 0)
-		error = add_slot(kvm, 0, 0, mem->low_size, err);
-	if (error == 0)
-		error = add_slot(kvm, 1, MEM_HIGH_BASE, mem->high_size, err);
+		error = kvm_memory_create(kvm, err);
 	if (error == 0)
 		error = kvm_set_msr_filter(kvm, err);
 	if (error == 0)
@@ -273,6 +253,8 @@ const struct engine_ops kvm_engine_ops = {
     .state_set = kvm_state_set,
     .kick = kvm_kick,
     .code_written = code_written,
+    .dirty_log = kvm_dirty_log,
+    .dirty_get = kvm_dirty_get,
     .doorbell = kvm_doorbell,
     .capability_get = capability_get,
     .capability_set = capability_set,

@@ -250,7 +250,10 @@ static int lapic_get(struct vmcpu *vcpu)
 	struct lapic_image image = {.tsc_deadline = c->deadline};
 
 	_Static_assert(sizeof(page.regs) == LAPIC_PAGE_BYTES, "the same page");
+	/* on its way in, KVM may accept what is pending */
 	kvm_flush_timer(c);
+	if (kvm_note_accepted(c) != 0)
+		return -EIO;
 	if (ioctl(c->fd, KVM_GET_LAPIC, &page) != 0 ||
 	    ioctl(c->fd, KVM_GET_SREGS2, &sregs) != 0)
 		return -errno;

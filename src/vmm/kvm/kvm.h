@@ -141,6 +141,13 @@ int kvm_tsc_update(struct kvm_cpu *c);
 /* state.tsc_offset made such that vm_clock's TSC goes on where KVM's was. */
 void kvm_tsc_settle(struct kvm_cpu *c);
 
+/* -- memory.c ---------------------------------------------------------------
+ */
+
+int kvm_memory_create(struct kvm_vm *kvm, struct err *err);
+int kvm_dirty_log(struct vm *vm, bool on);
+int kvm_dirty_get(struct vm *vm, uint64_t gpa, void *bitmap, size_t bytes);
+
 /* -- irqchip.c --------------------------------------------------------------
  */
 
@@ -164,6 +171,8 @@ void kvm_idle_answer(struct kvm_cpu *c);
 
 void kvm_state_get(struct vmcpu *vcpu, struct vcpu_state *state);
 int kvm_state_set(struct vmcpu *vcpu, const struct vcpu_state *state);
+/* Brings c->accepted up to date. */
+int kvm_note_accepted(struct kvm_cpu *c);
 
 /* -- exit.c -----------------------------------------------------------------
  */

@@ -270,6 +270,16 @@ static void note_interrupt(struct kvm_cpu *c, const struct kvm_vcpu_events *e)
 	c->accepted.soft = e->interrupt.soft;
 }
 
+int kvm_note_accepted(struct kvm_cpu *c)
+{
+	struct kvm_vcpu_events e = {0};
+	int error = KVM_CALL(c, KVM_GET_VCPU_EVENTS, &e);
+
+	if (error == 0)
+		note_interrupt(c, &e);
+	return error;
+}
+
 static int get_events(struct kvm_cpu *c, struct vcpu_state *state)
 {
 	struct kvm_vcpu_events e = {0};

@@ -162,6 +162,24 @@ static int set_attr(const struct kvm_device_attr *attr)
 	return 0;
 }
 
+static int set_region(const struct kvm_userspace_memory_region *region)
+{
+	if (region->slot == 0)
+		fake.slot_flags = region->flags;
+	return 0;
+}
+
+/* The page that was written is number 3. */
+static int dirty_log(const struct kvm_dirty_log *log)
+{
+	if ((fake.slot_flags & KVM_MEM_LOG_DIRTY_PAGES) == 0) {
+		errno = ENOENT;
+		return -1;
+	}
+	memset(log->dirty_bitmap, 1 << 3, 1);
+	return 0;
+}
+
 static int run(void)
 {
 	int error = fake.on_run != NULL ? fake.on_run(fake.run) : -EINTR;
@@ -231,6 +249,10 @@ static int serve(unsigned long request, void *arg)
 		fake.signals++;
 		memcpy(&fake.msi, arg, sizeof(fake.msi));
 		return 1;
+	case KVM_SET_USER_MEMORY_REGION:
+		return set_region(arg);
+	case KVM_GET_DIRTY_LOG:
+		return dirty_log(arg);
 	case KVM_IOEVENTFD:
 		memcpy(&fake.bell, arg, sizeof(fake.bell));
 		return 0;

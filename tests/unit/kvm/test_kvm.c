@@ -552,6 +552,31 @@ static void test_doorbells(void **state)
 	assert_int_equal(doorbell_add(f->vm, &bell), -EINVAL);
 }
 
+static void test_dirty_log(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t bitmap[4] = {0}; /* of 1 MiB: 256 pages */
+
+	assert_int_equal(start(f), 0);
+	assert_int_equal(kvm_dirty_get(f->vm, 0, bitmap, sizeof(bitmap)),
+			 -ENOENT);
+	assert_int_equal(kvm_dirty_log(f->vm, true), 0);
+	assert_int_equal(kvm_dirty_get(f->vm, 0, bitmap, sizeof(bitmap)), 0);
+	assert_int_equal(bitmap[0], 8);
+	assert_int_equal(kvm_dirty_get(f->vm, 0, bitmap, 31), -EINVAL);
+	assert_int_equal(kvm_dirty_get(f->vm, 4096, bitmap, 32), -EINVAL);
+	assert_int_equal(
+	    kvm_dirty_get(f->vm, MEM_HIGH_BASE, bitmap, sizeof(bitmap)),
+	    -EINVAL); /* there is none */
+	assert_int_equal(kvm_dirty_log(f->vm, false), 0);
+	assert_int_equal(fake.slot_flags, 0);
+	fake.failing = KVM_SET_USER_MEMORY_REGION;
+	fake.skip = 0;
+	fake.error = ENOMEM;
+	assert_int_equal(kvm_dirty_log(f->vm, true), -ENOMEM);
+	assert_int_equal(fake.slot_flags, 0);
+}
+
 static void run_once(struct fixture *f)
 {
 	struct vm_exit exit = {.exitcode = VM_EXITCODE_BOGUS};
@@ -600,25 +625,16 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-	    T(test_no_device),
-	    T(test_no_permission),
-	    T(test_other_api),
-	    T(test_capabilities),
-	    T(test_each_ioctl),
-	    T(test_vcpu_limit),
-	    T(test_run_fails),
-	    T(test_triple_fault),
-	    T(test_system_event),
-	    T(test_out),
-	    T(test_routes),
-	    T(test_level),
-	    T(test_messages),
-	    T(test_pic),
-	    T(test_lapic_state),
-	    T(test_virtual_wire),
-	    T(test_doorbells),
-	    T(test_tsc_offset),
-	    T(test_features_are_held),
+	    T(test_no_device),    T(test_no_permission),
+	    T(test_other_api),    T(test_capabilities),
+	    T(test_each_ioctl),   T(test_vcpu_limit),
+	    T(test_run_fails),    T(test_triple_fault),
+	    T(test_system_event), T(test_out),
+	    T(test_routes),       T(test_level),
+	    T(test_messages),     T(test_pic),
+	    T(test_lapic_state),  T(test_virtual_wire),
+	    T(test_doorbells),    T(test_dirty_log),
+	    T(test_tsc_offset),   T(test_features_are_held),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
