@@ -494,10 +494,21 @@ static unsigned fetch_bytes(struct cpu *c, uint64_t linear, uint8_t bytes[15])
 	return first;
 }
 
+static const struct insn *single_ready(struct cpu *c, struct block *b)
+{
+	const struct insn *i = &b->insn[1];
+
+	b->insn[2] = (struct insn){.exec = exec_stop,
+				   .off = (uint16_t)(i->off + i->len)};
+	c->retired++;
+	return i;
+}
+
 const struct insn *block_alone(struct cpu *c)
 {
 	uint64_t linear = code_linear(c);
 	struct block *b = scratch_block(c);
+	const struct block *known;
 	unsigned off = linear & 4095, avail;
 	uint8_t bytes[15];
 	struct dec d;
@@ -508,6 +519,12 @@ const struct insn *block_alone(struct cpu *c)
 	c->gpr[17] = c->rip - off;
 	if (c->code_size != 8 && c->rip > c->seg[SEG_CS].limit)
 		raise_gp(c, NULL, 0);
+	known = block_lookup(c, fetch_gpa(c, linear) | c->mode_key);
+	if (known != NULL && c->code_size == 8) {
+		/* After each STI: seldom one that was never decoded. */
+		b->insn[1] = known->insn[1];
+		return single_ready(c, b);
+	}
 	avail = fetch_bytes(c, linear, bytes);
 	len = decode(c, bytes, avail, off, &b->insn[1], &d);
 	if (len == -EAGAIN) {
@@ -521,10 +538,7 @@ const struct insn *block_alone(struct cpu *c)
 	if (c->code_size != 8 &&
 	    c->rip + (unsigned)len - 1 > c->seg[SEG_CS].limit)
 		raise_gp(c, NULL, 0);
-	b->insn[2] = (struct insn){.exec = exec_stop,
-				   .off = (uint16_t)(off + (unsigned)len)};
-	c->retired++;
-	return &b->insn[1];
+	return single_ready(c, b);
 }
 
 /* -- one instruction of translated code

@@ -295,6 +295,7 @@ static bool decode_again(struct translation_unit *u)
 	if (decode(u->c, bytes, i->len, i->off, &again, &u->d) != i->len)
 		return false;
 	again.off = i->off;
+	again.flags |= i->flags & INSN_WANDERS;
 	if (!same_insn(&again, i))
 		return false;
 	u->o = i->op == OP_NONE_ROW ? NULL : &opcode_table[i->op];
