@@ -20,6 +20,9 @@
 #define HASH_BITS 16
 #define PAGE_BITS 11
 
+/* Bytes around a place that takes time. */
+#define HOT_REGION 192
+
 /* Decoded blocks; those that are translated stay, for what tier 0 does. */
 #define ARENA_SIZE (24 * MiB)
 
@@ -555,19 +558,17 @@ void block_translate_again(struct cpu *c, struct block *b)
 	b->heat = (uint16_t)(c->jit->hot - 1);
 }
 
-void blocks_found_loop(struct cpu *c, struct block *b, unsigned off)
+void blocks_found_hot(struct cpu *c, uint64_t gpa)
 {
-	struct block *in = *page_slot(c->blocks, block_gpa(b));
+	struct block *b = *page_slot(c->blocks, gpa);
 
-	for (; in != NULL; in = in->page_next) {
-		unsigned at = in->insn[0].off;
-
-		if (PAGE_BASE(in->key) != PAGE_BASE(b->key) || at < off ||
-		    at > b->insn[0].off || in->loop == LOOP_HOT)
+	for (; b != NULL; b = b->page_next) {
+		if (block_gpa(b) + HOT_REGION < gpa ||
+		    block_gpa(b) > gpa + HOT_REGION || b->is_hot)
 			continue;
-		in->loop = LOOP_HOT;
-		if (in->code != NULL)
-			block_translate_again(c, in);
+		b->is_hot = true;
+		if (b->code != NULL)
+			block_translate_again(c, b);
 	}
 }
 

@@ -53,8 +53,6 @@
 #define SITES         512
 #define SITE_PAGES    256
 #define SITE_PATIENCE 256
-#define LOOPS         256
-#define LOOP_PATIENCE 1024
 
 /* Places that were filled, so that emptying costs what filling did. */
 #define TLB_JOURNAL    1024
@@ -93,8 +91,6 @@ struct tlb {
 	uint64_t site_none, site_page_bits;
 	uint64_t site_tag[SITES], site_addend[SITES];
 	uint64_t site_left[SITES]; /* misses until somebody looks at it */
-	uint64_t loop_left[LOOPS]; /* jumps back until somebody does */
-	uint64_t looping;          /* the block whose turn it is */
 	uint8_t site_page[SITE_PAGES];
 
 	uint64_t read[TLB_SIZE], write[TLB_SIZE], exec[TLB_SIZE];
@@ -139,12 +135,6 @@ enum access { ACCESS_READ, ACCESS_WRITE, ACCESS_EXEC };
 /* cpu.mode_key: in the bits of a block's key above its gpa. */
 #define MODE_KEY_SHIFT 56
 
-enum loop {
-	LOOP_UNKNOWN,
-	LOOP_HOT, /* in one that takes much of the time */
-	LOOP_NONE /* seen not to be */
-};
-
 struct block {
 	uint64_t key;       /* gpa | cpu.mode_key */
 	struct block *next; /* hash chain */
@@ -153,8 +143,7 @@ struct block {
 	uint16_t count;             /* guest instructions */
 	uint16_t bytes;
 	uint16_t heat;      /* runs in tier 0, up to jit.hot */
-	uint8_t loop;       /* enum loop */
-	uint8_t loops;      /* times it was looked at */
+	bool is_hot;        /* takes much of the time */
 	const void *code;   /* translated: the entry by an address */
 	struct insn insn[]; /* count + 2 */
 };
@@ -498,8 +487,8 @@ struct insn *block_single(struct cpu *c, const struct insn *i);
 const struct block *block_lookup(const struct cpu *c, uint64_t key);
 /* Its translation is replaced when it is next entered. */
 void block_translate_again(struct cpu *c, struct block *b);
-/* b jumps back to off in its page, and that is a hot loop, or it is none. */
-void blocks_found_loop(struct cpu *c, struct block *b, unsigned off);
+/* Those around gpa take much of the time. */
+void blocks_found_hot(struct cpu *c, uint64_t gpa);
 /* Was the block of instruction i dropped? */
 bool block_is_dead(const struct insn *i);
 

@@ -143,8 +143,6 @@ static struct tlb *table_create(struct cpu *c, unsigned id, uint64_t none)
 		t->site_addend[n] = (uint64_t)c->nowhere - none;
 	for (unsigned n = 0; n < SITES; n++)
 		t->site_left[n] = SITE_PATIENCE;
-	for (unsigned n = 0; n < LOOPS; n++)
-		t->loop_left[n] = LOOP_PATIENCE;
 	t->align_16 = ~0xff0ull;
 	t->align_32 = ~0xfe0ull;
 	t->target_mask = TARGET_SIZE - 1;

@@ -237,31 +237,24 @@ static void frame_take(struct cpu *c, const struct tlb *t)
 }
 
 /*
- * A block has jumped back LOOP_PATIENCE times. If that took little time, it
- * is where the time goes: its loop is translated with probes that remember.
- * If not, three times over, it counts no more.
+ * A kick is a sample of where the time goes. Where several of the last ones
+ * fell, probes are worth a place to remember their page.
  */
-static void loop_seen(struct cpu *c, struct tlb *t)
+static void sample(struct cpu *c)
 {
-	struct block *b =
-	    (struct block *)(void *)((uint8_t *)(uintptr_t)c->arena +
-				     t->looping);
-	const struct insn *last = &b->insn[b->count];
-	uint64_t now = __builtin_ia32_rdtsc();
-	unsigned slot = (unsigned)(b->key >> 2) % LOOPS;
-	uint64_t *then = &c->jit->looped[slot];
+	struct jit *jit = c->jit;
+	unsigned n = tlb_place(c->rip), same = 0;
+	uint64_t gpa, region;
 
-	t->looping = 0;
-	t->loop_left[slot] = LOOP_PATIENCE;
-	if (b->code == NULL || b->loop != LOOP_UNKNOWN)
+	if (!tlb_match(c->tlb->exec[n], c->rip))
 		return;
-	if (now - *then < LOOP_PATIENCE * 64) {
-		blocks_found_loop(c, b, (unsigned)last->imm);
-	} else if (++b->loops == 3) {
-		b->loop = LOOP_NONE;
-		block_translate_again(c, b);
-	}
-	*then = now;
+	gpa = c->rip + c->tlb->addend[n] - (uint64_t)c->ram;
+	region = gpa >> 7;
+	jit->sample[jit->samples++ % JIT_SAMPLES] = region;
+	for (unsigned k = 0; k < JIT_SAMPLES; k++)
+		same += jit->sample[k] == region;
+	if (same >= JIT_SAMPLES / 8)
+		blocks_found_hot(c, gpa);
 }
 
 const struct insn *jit_run(struct cpu *c, const struct block *b)
@@ -273,11 +266,12 @@ const struct insn *jit_run(struct cpu *c, const struct block *b)
 	t->rip_base = c->gpr[17];
 	frame_fill(c, t);
 	out = c->jit->enter(t, (const uint8_t *)b->code + JIT_FAR_BYTES);
-	if (out.block == JIT_EXIT_DONE)
+	if (out.block == JIT_EXIT_DONE) {
+		if (c->kick != 0)
+			sample(c);
 		return NULL;
+	}
 	frame_take(c, t);
-	if (unlikely(t->looping != 0))
-		loop_seen(c, t);
 	if (out.block == JIT_EXIT_RIP) {
 		c->rip = out.at;
 		return NULL;
@@ -285,6 +279,10 @@ const struct insn *jit_run(struct cpu *c, const struct block *b)
 	c->block = (const struct block *)(const void *)(c->arena + out.block);
 	i = (const struct insn *)(const void *)(c->arena + out.at);
 	c->retired += c->block->count - (uint64_t)(i - &c->block->insn[1]);
+	if (unlikely(c->kick != 0)) {
+		c->rip = c->gpr[17] + i->off;
+		sample(c);
+	}
 	return i->exec(c, i);
 }
 

@@ -42,6 +42,7 @@ struct jit_link {
 };
 
 #define JIT_WANDERED  1024
+#define JIT_SAMPLES   64
 #define JIT_LINK_BITS 14
 #define JIT_LINKS     (256u * 1024)
 /* Bytes of code between a block's entry by an address and that by a jump in
@@ -61,8 +62,9 @@ struct jit {
 	bool full;    /* flush when nothing runs */
 	uint16_t hot; /* executions of a block before it is translated */
 	uint64_t wandered[JIT_WANDERED]; /* when, by the instruction's place */
-	uint64_t looped[LOOPS];          /* when, by the block */
-	unsigned site;                   /* the last one given to a probe */
+	uint64_t sample[JIT_SAMPLES]; /* places of the last kicks, gpa >> 7 */
+	unsigned samples;
+	unsigned site; /* the last one given to a probe */
 	struct translation_unit *unit;
 };
 

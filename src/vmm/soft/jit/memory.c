@@ -149,9 +149,9 @@ static struct mem wandering_probe(struct translation_unit *u, struct mem at,
 }
 
 /*
- * In loops each probe remembers the page it found last, so that the usual way
- * does not depend on the address but by a branch that is foreseen. Elsewhere
- * there are too many to remember.
+ * Where most of the time goes, each probe remembers the page it found last,
+ * so that the usual way does not depend on the address but by a branch that
+ * is foreseen. Elsewhere there are too many to remember.
  */
 struct mem probe_emit(struct translation_unit *u, struct mem at, struct probe p)
 {
@@ -161,7 +161,7 @@ struct mem probe_emit(struct translation_unit *u, struct mem at, struct probe p)
 	uint8_t *hit;
 
 	u->probed |= p.align == 0 && p.bytes > 1;
-	if (u->b->loop != LOOP_HOT || u->i->flags & INSN_WANDERS) {
+	if (!u->b->is_hot || u->i->flags & INSN_WANDERS) {
 		if (at.base == T0 && at.disp != 0) {
 			emit_lea(&u->e, T0, at);
 			at.disp = 0;

@@ -572,19 +572,12 @@ static bool goes_back(const struct translation_unit *u, int64_t rel)
 	return rel >= 0 && rel <= u->i->off;
 }
 
-static void goes_back_emit(struct translation_unit *u)
-{
-	if (!u->probed)
-		kick_check(u);
-	loop_count(u);
-}
-
 static bool jcc(struct translation_unit *u, const struct rule *rule)
 {
 	unsigned condition = u->o->op & 15;
 
-	if (goes_back(u, u->i->imm))
-		goes_back_emit(u);
+	if (goes_back(u, u->i->imm) && !u->probed)
+		kick_check(u);
 	chain(u, emit_jcc(&u->e, condition), u->i->imm, AWAY_TARGET);
 	chain(u, emit_jmp(&u->e), u->i->off + u->i->len, AWAY_TARGET);
 	u->ended = true;
@@ -593,8 +586,8 @@ static bool jcc(struct translation_unit *u, const struct rule *rule)
 
 static bool jmp(struct translation_unit *u, const struct rule *rule)
 {
-	if (goes_back(u, u->i->imm))
-		goes_back_emit(u);
+	if (goes_back(u, u->i->imm) && !u->probed)
+		kick_check(u);
 	chain(u, emit_jmp(&u->e), u->i->imm, AWAY_TARGET);
 	u->ended = true;
 	return true;

@@ -167,13 +167,6 @@ static void target_emit(struct translation_unit *u, const struct detour *d)
 		leave_emit(u, d->k);
 }
 
-static void loop_emit(struct translation_unit *u, const struct detour *d)
-{
-	emit_mov_imm(&u->e, T1, arena_offset(u, u->b));
-	emit_store(&u->e, FRAME(looping), T1);
-	leave_emit(u, d->k);
-}
-
 static void detour_emit(struct translation_unit *u, const struct detour *d)
 {
 	unsigned kind = d->kind;
@@ -189,9 +182,6 @@ static void detour_emit(struct translation_unit *u, const struct detour *d)
 		break;
 	case AWAY_EXIT:
 		leave_emit(u, d->k);
-		break;
-	case AWAY_LOOP:
-		loop_emit(u, d);
 		break;
 	default:
 		target_emit(u, d);
@@ -210,29 +200,6 @@ void kick_check(struct translation_unit *u)
 	quiet = emit_jrcxz(&u->e);
 	detour_add(u, AWAY_EXIT, emit_jmp(&u->e), 0);
 	emit_here8(&u->e, quiet);
-}
-
-/*
- * Before a jump back: counts, until it is known whether this is a loop that
- * takes much of the time (jit.c).
- */
-void loop_count(struct translation_unit *u)
-{
-	unsigned slot = (unsigned)(u->b->key >> 2) % LOOPS;
-	struct mem left = mem_at(
-	    HOST_RSP, (int32_t)(offsetof(struct tlb, loop_left) + slot * 8));
-	uint8_t *enough, *over;
-
-	if (u->b->loop != LOOP_UNKNOWN)
-		return;
-	emit_load(&u->e, T1, left);
-	emit_lea(&u->e, T1, mem_at(T1, -1));
-	emit_store(&u->e, left, T1);
-	enough = emit_jrcxz(&u->e);
-	over = emit_jmp8(&u->e);
-	emit_here8(&u->e, enough);
-	detour_add(u, AWAY_LOOP, emit_jmp(&u->e), 0);
-	emit_here8(&u->e, over);
 }
 
 /*

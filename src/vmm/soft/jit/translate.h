@@ -18,7 +18,6 @@ enum away {
 	AWAY_EXIT,   /* on with the instruction in tier 0 */
 	AWAY_TARGET, /* to the target, else on in tier 0 */
 	AWAY_CALLED, /* the same when the branch cannot be run again */
-	AWAY_LOOP,   /* on in tier 0, which looks at the loop */
 	AWAY_PROBE,  /* to the TLB, and back; else probe.away */
 };
 
@@ -121,6 +120,5 @@ void lookup_check(struct translation_unit *u, uint8_t **missed);
 void lookup_jump(struct translation_unit *u);
 /* Before a jump back: leaves before the instruction when kicked. */
 void kick_check(struct translation_unit *u);
-void loop_count(struct translation_unit *u);
 
 #endif
