@@ -56,10 +56,11 @@ static const struct insn *exec_head(struct cpu *c, const struct insn *i)
 {
 	const struct block *b = container_of(i, struct block, insn[0]);
 
-	if (unlikely(c->kick != 0)) {
+	if (unlikely(c->kick != 0) && !c->in_shadow) {
 		c->rip = code_mask(c, c->gpr[17] + i->off);
 		return NULL;
 	}
+	c->in_shadow = false;
 	c->block = b;
 	c->retired += b->count;
 	return next(c, i);

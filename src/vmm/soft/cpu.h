@@ -84,6 +84,7 @@ struct tlb {
 	uint64_t tlb_bits; /* for PEXT: a page's place */
 
 	uint64_t sign_64, sign_32; /* a sign bit */
+	uint64_t no_if;            /* all bits but RFLAGS.IF */
 	uint64_t scratch;          /* of one instruction */
 	uint64_t wandering;        /* a block with a probe that misses much */
 	/* The page that each probe in translated code found last: a tag, or
@@ -233,6 +234,7 @@ struct cpu {
 	bool single_step; /* TF or MTRAP: instructions run alone */
 	bool alone;       /* the one being run does */
 	bool intr_check;  /* vcpu_intr_pending may have changed */
+	bool in_shadow;   /* of STI: the next head does not look at kick */
 	bool align_check; /* CR0.AM, AC and CPL 3: misaligned is #AC */
 
 	/* Raised by soft_raise, delivered by the main loop. */

@@ -5,9 +5,11 @@
  */
 #include "vmm/cpuid.h"
 #include "vmm/irq.h"
+#include "vmm/soft/branch.h"
 #include "vmm/soft/debug.h"
 #include "vmm/soft/exec.h"
 #include "vmm/soft/string.h"
+#include "vmm/soft/tlb.h"
 #include "x86/features.h"
 #include "x86/msr.h"
 
@@ -33,13 +35,30 @@ EXEC(cli)
 	return next(c, i);
 }
 
+/* On with the next block, not by way of the main loop: where there is one,
+   and nothing that the main loop had to see. */
+static const struct insn *go_on(struct cpu *c, const struct insn *i)
+{
+	if (c->alone || c->kick != 0 || c->block->link[1] == NULL)
+		return end_block(c, i);
+	return branch(c, i, 1, i->off + i->len);
+}
+
+/*
+ * An interrupt that comes only now still waits for the instruction after STI:
+ * the next block's head does not look (in_shadow).
+ */
 EXEC(sti)
 {
+	bool quiet = !c->intr_check && !c->nmi_waits && !c->alone &&
+		     c->kick == 0 && c->block->link[1] != NULL;
+
 	check_iopl(c, i);
-	if (!(c->flags & RFLAGS_IF))
+	if (!(c->flags & RFLAGS_IF) && !quiet)
 		c->intr_shadow = 1;
+	c->in_shadow = !(c->flags & RFLAGS_IF) && quiet;
 	c->flags |= RFLAGS_IF;
-	return end_block(c, i);
+	return c->in_shadow ? branch(c, i, 1, i->off + i->len) : go_on(c, i);
 }
 
 EXEC(hlt)
@@ -71,18 +90,25 @@ static void check_cpl_ud(struct cpu *c, const struct insn *i)
 		raise_ud(c, i);
 }
 
+/* At CPL 0 AC only says which TLB table is used. */
+static const struct insn *set_ac(struct cpu *c, const struct insn *i,
+				 uint32_t ac)
+{
+	c->flags = (c->flags & ~RFLAGS_AC) | ac;
+	c->tlb = tlb_current(c);
+	return go_on(c, i);
+}
+
 EXEC(clac)
 {
 	check_cpl_ud(c, i);
-	rflags_set(c, 0, RFLAGS_AC);
-	return end_block(c, i);
+	return set_ac(c, i, 0);
 }
 
 EXEC(stac)
 {
 	check_cpl_ud(c, i);
-	rflags_set(c, RFLAGS_AC, RFLAGS_AC);
-	return end_block(c, i);
+	return set_ac(c, i, RFLAGS_AC);
 }
 
 const struct handler h_clac = {.one = clac}, h_stac = {.one = stac};

@@ -149,6 +149,7 @@ static struct tlb *table_create(struct cpu *c, unsigned id, uint64_t none)
 	t->target_bits = TARGET_SIZE - 1;
 	t->sign_64 = 1ull << 63;
 	t->sign_32 = 1ull << 31;
+	t->no_if = ~(uint64_t)RFLAGS_IF;
 	tlb_clear(t);
 	return t;
 }

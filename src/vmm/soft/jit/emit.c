@@ -178,16 +178,27 @@ void emit_lea32(struct emit *e, unsigned to, struct mem mem)
 	emit_op_mem(e, OP1(0x8d), to, mem);
 }
 
-void emit_pext(struct emit *e, unsigned to, unsigned from, struct mem mask)
+static void bits(struct emit *e, uint8_t prefix, unsigned to, unsigned from,
+		 struct mem mask)
 {
 	emit_op_mem(e,
 		    (struct op){.map = MAP_0F38,
-				.prefix = 0xf3,
+				.prefix = prefix,
 				.opcode = 0xf5,
 				.w = true,
 				.vex = true,
 				.vvvv = (uint8_t)from},
 		    to, mask);
+}
+
+void emit_pext(struct emit *e, unsigned to, unsigned from, struct mem mask)
+{
+	bits(e, 0xf3, to, from, mask);
+}
+
+void emit_pdep(struct emit *e, unsigned to, unsigned from, struct mem mask)
+{
+	bits(e, 0xf2, to, from, mask);
 }
 
 /* -- jumps ------------------------------------------------------------------

@@ -76,6 +76,7 @@ void emit_mov_imm(struct emit *e, unsigned to, uint64_t value);
 void emit_lea(struct emit *e, unsigned to, struct mem mem);
 void emit_lea32(struct emit *e, unsigned to, struct mem mem);
 void emit_pext(struct emit *e, unsigned to, unsigned from, struct mem mask);
+void emit_pdep(struct emit *e, unsigned to, unsigned from, struct mem mask);
 
 /*
  * Jumps over what is not known yet: each returns where its distance stands,
