@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * tinyvmm: a whole virtual machine monitor on libvmmapi. Its guest is a few
- * bytes of real-mode code; its board, a port that prints, a port that counts
- * and one word of device memory. Build it against an installed library:
- *
- *	cc $(pkg-config --cflags libvmmapi) -o tinyvmm tinyvmm.c \
- *	    $(pkg-config --libs libvmmapi)
+ * A whole virtual machine monitor on libvmmapi. Its guest is a few bytes of
+ * real-mode code; its board, a port that prints, a port that counts and one
+ * word of device memory. Build it against an installed library:
+ *	cc -o tinyvmm tinyvmm.c $(pkg-config --cflags --libs libvmmapi)
  */
 #include <stdio.h>
 #include <string.h>
@@ -18,7 +16,6 @@
 #define PORT_COUNT 0xea
 #define DEVICE_GPA MEMORY /* behind all RAM */
 
-/* What the guest does: */
 static const unsigned char code[] = {
     0xba, 0xe9, 0x00,       /* mov $PORT_PRINT, %dx */
     0xbe, 0x00, 0x20,       /* mov $TEXT_GPA, %si */
@@ -51,12 +48,11 @@ static int put(struct vmctx *vm, vm_paddr_t gpa, const void *data, size_t size)
 
 static int set_up(struct vmctx *vm, struct vcpu *cpu)
 {
+	/* Real mode from address 0 on; ES is the device. */
 	if (vm_setup_memory(vm, MEMORY, VM_MMAP_ALL) != 0 ||
 	    put(vm, CODE_GPA, code, sizeof(code)) != 0 ||
-	    put(vm, TEXT_GPA, text, sizeof(text)) != 0)
-		return -1;
-	/* Real mode from address 0 on; ES is the device. */
-	if (vm_set_desc(cpu, VM_REG_GUEST_CS, 0, 0xffff, 0x9b) != 0 ||
+	    put(vm, TEXT_GPA, text, sizeof(text)) != 0 ||
+	    vm_set_desc(cpu, VM_REG_GUEST_CS, 0, 0xffff, 0x9b) != 0 ||
 	    vm_set_register(cpu, VM_REG_GUEST_CS, 0) != 0 ||
 	    vm_set_desc(cpu, VM_REG_GUEST_ES, DEVICE_GPA, 0xffff, 0x93) != 0 ||
 	    vm_set_register(cpu, VM_REG_GUEST_RIP, CODE_GPA) != 0)
