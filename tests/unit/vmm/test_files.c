@@ -377,6 +377,7 @@ static void lose_memory(bool watch)
 	static const uint8_t out_80[] = {0xe6, 0x80};
 	static uint8_t alternate[65536];
 	stack_t stack = {.ss_sp = alternate, .ss_size = sizeof(alternate)};
+	stack_t none = {.ss_flags = SS_DISABLE};
 	struct vmctx *ctx = make_vm("vm0", 1);
 	volatile uint8_t *memory = vm_map_gpa(ctx, 0, TEST_MEMORY);
 	struct vcpu *vcpu = vm_vcpu_open(ctx, 0);
@@ -393,7 +394,9 @@ static void lose_memory(bool watch)
 		if (fd < 0 || fd != vm_memory_loss_fd(ctx) ||
 		    vm_memory_lost(ctx) || read(fd, &count, 8) != -1)
 			_exit(1);
-		/* a vCPU wants a thread with an alternate stack */
+		/* a vCPU wants a thread with an alternate stack, which a
+		   sanitizer has given to this one */
+		sigaltstack(&none, NULL);
 		if (run(vcpu, &exit) != -1 || errno != EINVAL ||
 		    strstr(vm_error_text(), "alternate") == NULL ||
 		    sigaltstack(&stack, NULL) != 0 || run(vcpu, &exit) != 0)
