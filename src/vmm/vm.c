@@ -96,7 +96,8 @@ static void vcpu_power_up(struct vmcpu *vcpu)
 	vcpu_state_reset(&vcpu->state, false);
 	vcpu->state.mp_state = vcpu->id == 0 ? MP_RUNNABLE : MP_WAIT_SIPI;
 	vcpu->intr_enabled = false;
-	vcpu->active = vcpu->suspended = vcpu->suspend_told = false;
+	vcpu->active = vcpu->suspend_told = false;
+	vcpu->suspended = false;
 	vcpu->hlt_told = vcpu->exit_pending = false;
 	vcpu->capabilities = 0;
 	atomic_store(&vcpu->requests, 0);

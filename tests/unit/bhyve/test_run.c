@@ -60,14 +60,20 @@ static void test_suspend_status(void **state)
 	};
 
 	(void)state;
-	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+	for (size_t i = 0; i < 2 * ARRAY_SIZE(cases); i++) {
+		bool mux = i >= ARRAY_SIZE(cases);
 		struct fixture f;
 
 		open_fixture(&f, 4);
-		vm_suspend(&f.ctx, cases[i].how);
-		assert_int_equal(run(&f), cases[i].status);
+		f.m->mux = mux;
+		vm_suspend(&f.ctx, cases[i % ARRAY_SIZE(cases)].how);
+		assert_int_equal(run(&f), cases[i % ARRAY_SIZE(cases)].status);
 		assert_int_equal(f.m->destroyed,
-				 cases[i].how == VM_SUSPEND_DESTROY);
+				 cases[i % ARRAY_SIZE(cases)].how ==
+				     VM_SUSPEND_DESTROY);
+		/* one thread for all */
+		assert_string_equal(f.ctx.vcpu[3].thread_name,
+				    mux ? "vcpu 0" : "vcpu 3");
 		close_fixture(&f);
 	}
 }
@@ -208,6 +214,26 @@ static void test_unexpected(void **state)
 	}
 }
 
+/* The engine gave up: where, with the instruction; others need no registers. */
+static void test_engine_gives_up(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	open_fixture(&f, 1);
+	f.ctx.vcpu[0].run_error = EIO;
+	assert_int_equal(run(&f), STATUS_ERROR);
+	assert_non_null(strstr(f.m->last_words, "vcpu 0 does not run: "));
+	assert_non_null(strstr(f.m->last_words, "\tinstruction\t0f 0b 90 "));
+	assert_non_null(strstr(f.m->last_words, "\n\trip\t"));
+	close_fixture(&f);
+	open_fixture(&f, 1);
+	f.ctx.vcpu[0].run_error = EFAULT;
+	assert_int_equal(run(&f), STATUS_ERROR);
+	assert_null(strstr(f.m->last_words, "instruction"));
+	close_fixture(&f);
+}
+
 static void test_spinup(void **state)
 {
 	struct fixture f;
@@ -346,6 +372,7 @@ int main(void)
 	    cmocka_unit_test(test_msr),
 	    cmocka_unit_test(test_harmless),
 	    cmocka_unit_test(test_unexpected),
+	    cmocka_unit_test(test_engine_gives_up),
 	    cmocka_unit_test(test_spinup),
 	    cmocka_unit_test(test_first_end_wins),
 	    cmocka_unit_test(test_run_refused),

@@ -91,7 +91,8 @@ static void test_save_and_load(void **state)
 	assert_int_equal(vm_get_vcpu(vm, 0, &from), 0);
 	assert_int_equal(vm_get_vcpu(vm, 1, &to), 0);
 	fill_state(&from->state);
-	from->active = from->suspended = true;
+	from->active = true;
+	from->suspended = true;
 	from->requests = VCPU_REQ_NMI | VCPU_REQ_IDLE;
 	from->capabilities = 1u << VM_CAP_HALT_EXIT;
 	from->stats[VM_STAT_HLT] = 12;
