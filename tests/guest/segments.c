@@ -507,7 +507,7 @@ static void bounds(void)
 	fault_is(BR, 0, "BOUND: above: #BR");
 	TRY("bound %0, %1", ::"r"(-6), "m"(range) : "memory");
 	fault_is(BR, 0, "BOUND: below: #BR");
-	TRY("boundw %w0, %1", ::"r"(0x1000a), "m"(range16) : "memory");
+	TRY("bound %w0, %1", ::"r"(0x1000a), "m"(range16) : "memory");
 	fault_is(NO_FAULT, 0, "BOUND, 16-bit");
 	TRY(".byte 0x62, 0xc0", ::: "memory");
 	fault_is(UD, 0, "BOUND of a register: #UD");

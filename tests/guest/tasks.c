@@ -192,7 +192,9 @@ CODE32(task_skip, "incl seen+44\n\taddl $2, tss+32\n\tiret");
    cannot be reached from here, but its 3 bytes can be made good by ES. */
 LOW_CODE(code_t16_error, "popw 0x7806\n\tmov %sp, 0x7808\n\t"
 			 "mov $0x10, %ax\n\tmov %ax, %ds\n\t"
-			 "addr32 addl $2, tss+32\n\tiret");
+			 /* addl $2, tss+32, with 32 bits of address */
+			 ".byte 0x66, 0x67, 0x83, 0x05\n\t.long tss+32\n\t"
+			 ".byte 2\n\tiret");
 
 LOW_CODE(code_t16, "mov %ax, 0x7800\n\tstr %ax\n\tmov %ax, 0x7802\n\tpushf\n"
 		   "\tpop 0x7804\n\tmov $0x9999, %ax\n\tiret\nt16_end:\n"
