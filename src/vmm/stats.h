@@ -34,7 +34,16 @@
 	X(INTERRUPTS, "interrupts delivered to vcpu")                          \
 	X(BLOCKS_DECODED, "blocks decoded")                                    \
 	X(TLB_FILLS, "software TLB fills")                                     \
-	X(CODE_DROPS, "code pages dropped after writes")
+	X(CODE_DROPS, "code pages dropped after writes")                       \
+	X(JIT_BLOCKS, "blocks translated to host code")                        \
+	X(JIT_AGAIN, "blocks translated again, as hot ones")                   \
+	X(JIT_LINKS, "jumps chained after their targets were translated")      \
+	X(JIT_INTERP, "instructions that host code handed to tier 0")          \
+	X(JIT_LEAVES, "times host code was left for tier 0")                   \
+	X(JIT_FLUSHES, "code cache flushes")                                   \
+	X(JIT_BYTES, "bytes of host code in the code cache")                   \
+	X(KICKS_TIER1, "kicks that found host code running")                   \
+	X(KICKS, "kicks served")
 
 enum vm_stat {
 #define X(name, text) VM_STAT_##name,

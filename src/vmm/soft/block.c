@@ -17,7 +17,7 @@
 #include "vmm/soft/handlers.h"
 #include "vmm/soft/jit/jit.h"
 
-#define HASH_BITS 16
+#define HASH_BITS 18
 #define PAGE_BITS 11
 
 /* Bytes around a place that takes time. */
@@ -26,11 +26,23 @@
 /* Decoded blocks; those that are translated stay, for what tier 0 does. */
 #define ARENA_SIZE (24 * MiB)
 
+/*
+ * An instruction that lies in two pages is in no block, but may be run often:
+ * what its bytes were decoded to, by its offset in the page and the mode.
+ */
+#define CROSSINGS 64
+struct crossing {
+	uint64_t mode_key;
+	uint8_t bytes[16];
+	struct insn insn;
+};
+
 struct block_cache {
 	struct block *hash[1 << HASH_BITS];
 	struct block *page[1 << PAGE_BITS];
 	uint8_t *arena;
 	size_t used, size;
+	struct crossing crossing[CROSSINGS];
 	/* One instruction and its end, for block_alone. */
 	_Alignas(
 	    64) uint8_t scratch[sizeof(struct block) + 3 * sizeof(struct insn)];
@@ -489,13 +501,43 @@ const struct insn *block_find(struct cpu *c)
 }
 
 /* Up to 15 bytes at linear, from one or two pages. */
-static unsigned fetch_bytes(struct cpu *c, uint64_t linear, uint8_t bytes[15])
+static unsigned fetch_bytes(struct cpu *c, uint64_t linear, uint8_t bytes[16])
 {
 	unsigned first = MIN(4096 - (unsigned)(linear & 4095), 15u);
 	uint64_t gpa = fetch_gpa(c, linear);
 
 	copy_bytes(bytes, c->ram + gpa, first);
 	return first;
+}
+
+static bool same_bytes(const uint8_t a[16], const uint8_t b[16])
+{
+	const uint64_t *x = (const void *)a, *y = (const void *)b;
+
+	return x[0] == y[0] && x[1] == y[1];
+}
+
+static int crossing_decode(struct cpu *c, const uint8_t bytes[16], unsigned off,
+			   struct insn *i)
+{
+	struct crossing *x =
+	    &c->blocks->crossing[(off ^ c->rip >> 12) % CROSSINGS];
+	struct dec d;
+	int len;
+
+	if (x->mode_key == c->mode_key && x->insn.off == off &&
+	    x->insn.len != 0 && same_bytes(x->bytes, bytes)) {
+		*i = x->insn;
+		return i->len;
+	}
+	len = decode(c, bytes, 15, off, i, &d);
+	/* A stub of a vector instruction may go away. */
+	if (len > 0 && i->op != OP_NONE_ROW) {
+		x->mode_key = c->mode_key;
+		copy_bytes(x->bytes, bytes, 16);
+		x->insn = *i;
+	}
+	return len;
 }
 
 static const struct insn *single_ready(struct cpu *c, struct block *b)
@@ -514,7 +556,7 @@ const struct insn *block_alone(struct cpu *c)
 	struct block *b = scratch_block(c);
 	const struct block *known;
 	unsigned off = linear & 4095, avail;
-	uint8_t bytes[15];
+	_Alignas(8) uint8_t bytes[16] = {0};
 	struct dec d;
 	int len;
 
@@ -535,7 +577,7 @@ const struct insn *block_alone(struct cpu *c)
 		uint64_t second = fetch_gpa(c, linear + avail);
 
 		copy_bytes(bytes + avail, c->ram + second, 15 - avail);
-		len = decode(c, bytes, 15, off, &b->insn[1], &d);
+		len = crossing_decode(c, bytes, off, &b->insn[1]);
 	}
 	if (len < 0)
 		raise_gp(c, NULL, 0);

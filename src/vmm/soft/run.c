@@ -187,6 +187,7 @@ static bool serve_kick(struct cpu *c)
 	cpu_unkick(c);
 	smc_serve(c);
 	requests = atomic_load(&c->vcpu->requests);
+	c->vcpu->stats[VM_STAT_KICKS]++;
 	if (requests & VCPU_REQ_INTR) {
 		atomic_fetch_and(&c->vcpu->requests, ~(uint32_t)VCPU_REQ_INTR);
 		c->intr_check = true;

@@ -191,6 +191,7 @@ void jit_flush(struct cpu *c)
 	if (jit == NULL)
 		return;
 	jit->code.used = jit->code_start;
+	c->vcpu->stats[VM_STAT_JIT_FLUSHES]++;
 	jit->link_used = 0;
 	jit->full = false;
 	zero_bytes(jit->link_hash, sizeof(uint32_t) << JIT_LINK_BITS);
@@ -246,6 +247,7 @@ static void sample(struct cpu *c)
 	unsigned n = tlb_place(c->rip), same = 0;
 	uint64_t gpa, region;
 
+	c->vcpu->stats[VM_STAT_KICKS_TIER1]++;
 	if (!tlb_match(c->tlb->exec[n], c->rip))
 		return;
 	gpa = c->rip + c->tlb->addend[n] - (uint64_t)c->ram;
@@ -266,6 +268,7 @@ const struct insn *jit_run(struct cpu *c, const struct block *b)
 	t->rip_base = c->gpr[17];
 	frame_fill(c, t);
 	out = c->jit->enter(t, (const uint8_t *)b->code + JIT_FAR_BYTES);
+	c->vcpu->stats[VM_STAT_JIT_LEAVES]++;
 	if (out.block == JIT_EXIT_DONE) {
 		if (c->kick != 0)
 			sample(c);
@@ -332,6 +335,7 @@ uint64_t jit_interp(struct cpu *c, uint64_t at)
 	if (unlikely(t->wandering != 0))
 		wanderer(c, t, i);
 	alone = block_single(c, i);
+	c->vcpu->stats[VM_STAT_JIT_INTERP]++;
 	c->retired++;
 	if (alone->exec(c, alone) == NULL)
 		return 0;

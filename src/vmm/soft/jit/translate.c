@@ -49,6 +49,7 @@ static void links_resolve(struct translation_unit *u)
 
 		if (link->key == u->b->key) {
 			emit_to(&u->e, jit->code.write + link->place, u->near);
+			u->c->vcpu->stats[VM_STAT_JIT_LINKS]++;
 			*from = link->next;
 		} else {
 			from = &link->next;
@@ -395,6 +396,7 @@ bool jit_translate(struct cpu *c, struct block *b)
 	struct translation_unit *u = jit->unit;
 	size_t room = jit->code.size - jit->code.used;
 	uint32_t links = jit->link_used;
+	bool again = b->code != NULL;
 	uint8_t *begin = jit->code.write + jit->code.used;
 
 	u->c = c;
@@ -413,10 +415,12 @@ bool jit_translate(struct cpu *c, struct block *b)
 		return false;
 	}
 	links_resolve(u);
-	if (b->code != NULL)
+	if (again)
 		supersede(u);
 	b->code = jit->code.exec + jit->code.used;
 	jit->code.used += ALIGN_UP((size_t)(u->e.at - begin), 16);
 	codemem_publish();
+	c->vcpu->stats[again ? VM_STAT_JIT_AGAIN : VM_STAT_JIT_BLOCKS]++;
+	c->vcpu->stats[VM_STAT_JIT_BYTES] = jit->code.used;
 	return true;
 }
