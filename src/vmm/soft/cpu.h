@@ -444,6 +444,8 @@ _Noreturn void soft_leave(struct cpu *c, const struct insn *i, int pending);
 /* RIP is on the instruction: it runs again, alone, with its log empty. */
 _Noreturn void soft_restart_alone(struct cpu *c);
 
+/* Ends a block whose last instruction changed the mode; c->rip is set. */
+const struct insn *go_anew(struct cpu *c);
 /* Ends the block after i, or (leave_at) before it, to the main loop. */
 const struct insn *end_block(struct cpu *c, const struct insn *i);
 const struct insn *leave_at(struct cpu *c, const struct insn *i);

@@ -7,6 +7,7 @@
  * loop, with RIP on the instruction and nothing of it committed.
  */
 #include "vmm/irq.h"
+#include "vmm/soft/branch.h"
 #include "vmm/soft/debug.h"
 #include "vmm/soft/engine.h"
 #include "vmm/soft/exec.h"
@@ -305,6 +306,25 @@ static void run_blocks(struct cpu *c)
 	c->jump_tag = c->live_tag;
 	while (i != NULL)
 		i = i->exec(c, i);
+}
+
+/*
+ * After an instruction that changed the mode, and c->rip: straight to the
+ * block there, when the main loop would do no more than that.
+ */
+const struct insn *go_anew(struct cpu *c)
+{
+	const struct insn *i;
+
+	if (!SOFT_TAIL_CALLS || c->alone || c->kick != 0 || c->intr_check ||
+	    c->nmi_waits || wants_alone(c))
+		return NULL;
+	c->link_from = NULL;
+	i = block_find(c);
+	if (i == NULL)
+		return NULL;
+	c->jump_tag = c->live_tag;
+	return i->exec(c, i);
 }
 
 /* Where longjmp comes to: the loop starts over, or ends. */

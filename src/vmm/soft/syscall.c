@@ -56,7 +56,7 @@ EXEC(syscall)
 	c->seg[SEG_SS] = flat_stack(selector + 8, 0);
 	cs = flat_code(selector, 0, true);
 	set_code_segment(c, &cs, 0);
-	return NULL;
+	return go_anew(c);
 }
 
 EXEC(sysret)
@@ -77,7 +77,7 @@ EXEC(sysret)
 	ss = flat_stack(base + 8, 3);
 	c->seg[SEG_SS] = ss;
 	set_code_segment(c, &cs, 3);
-	return NULL;
+	return go_anew(c);
 }
 
 const struct handler h_syscall = {.one = syscall}, h_sysret = {.one = sysret};

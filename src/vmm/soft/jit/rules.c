@@ -556,13 +556,32 @@ static void stack_adjust(struct translation_unit *u, int32_t by)
 	emit_lea(&u->e, host_of(RSP), mem_at(host_of(RSP), by));
 }
 
+/* What is pushed waits in memory while the stack is looked up. */
+static bool push_memory(struct translation_unit *u)
+{
+	struct mem mem;
+
+	if (!address_possible(u))
+		return false;
+	mem = operand_emit(u, (struct probe){.bytes = 8, .away = AWAY_INTERP});
+	emit_load(&u->e, T1, mem);
+	emit_store(&u->e, FRAME(scratch), T1);
+	mem = stack_probe(u, RSP, -8, true, AWAY_INTERP);
+	emit_load(&u->e, T1, FRAME(scratch));
+	emit_store(&u->e, mem, T1);
+	stack_adjust(u, -8);
+	return true;
+}
+
 static bool push(struct translation_unit *u, const struct rule *rule)
 {
 	unsigned host;
 	struct mem mem;
 
-	if (u->i->lsize != 3 || u->i->flags & INSN_MEM)
+	if (u->i->lsize != 3)
 		return false;
+	if (u->i->flags & INSN_MEM)
+		return push_memory(u);
 	mem = stack_probe(u, RSP, -8, true, AWAY_INTERP);
 	if (u->o->operands == OPERANDS_R || u->o->operands == OPERANDS_E) {
 		host = low_register(u, u->i->a / 8, true);
