@@ -8,6 +8,7 @@
  */
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include "vmm/mem.h"
 #include "vmm/soft/access.h"
@@ -257,11 +258,13 @@ static uint64_t block_gpa(const struct block *b)
 
 int blocks_create(struct cpu *c)
 {
-	c->blocks = aligned_alloc(64, ALIGN_UP(sizeof(*c->blocks), 64));
+	c->blocks = mmap(NULL, sizeof(*c->blocks), PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (c->blocks == MAP_FAILED)
+		c->blocks = NULL;
 	c->jump = calloc(JUMP_SIZE, sizeof(*c->jump));
 	if (c->blocks == NULL || c->jump == NULL)
 		return -ENOMEM;
-	zero_bytes(c->blocks, sizeof(*c->blocks));
 	/* No tag is this one: not 0 either, which is jump_tag's when alone. */
 	for (unsigned n = 0; n < JUMP_SIZE; n++)
 		c->jump[n].tag = ~0ull;
@@ -274,9 +277,10 @@ int blocks_create(struct cpu *c)
 
 void blocks_destroy(struct cpu *c)
 {
-	if (c->blocks != NULL)
+	if (c->blocks != NULL) {
 		free(c->blocks->arena);
-	free(c->blocks);
+		munmap(c->blocks, sizeof(*c->blocks));
+	}
 	free(c->jump);
 }
 
@@ -306,7 +310,8 @@ void blocks_drop_all(struct cpu *c)
 		}
 		cache->page[n] = NULL;
 	}
-	zero_bytes(cache->hash, sizeof(cache->hash));
+	if (cache->used != 0)
+		zero_bytes(cache->hash, sizeof(cache->hash));
 	c->link_from = NULL;
 	jump_flush(c);
 }
