@@ -74,15 +74,16 @@ struct tlb {
 	/* Masks for PEXT: what must be 0 of an offset in a page, and of an
 	   aligned one; a target's place, and that when there is no kick. */
 	_Atomic uint64_t page_bits;
-	uint64_t align_16, align_32;
+	uint64_t align_4, align_8, align_16, align_32;
 	_Atomic uint64_t target_bits;
 	uint64_t target_mask;
 	uint64_t vec_blocked; /* of struct cpu */
 	uint64_t fs_base, gs_base;
-	struct cpu *cpu;
-	uint64_t host_rsp;
 	uint64_t tlb_bits; /* for PEXT: a page's place */
 
+	struct cpu *cpu;
+	uint64_t host_rsp;
+	uint64_t align_2;
 	uint64_t sign_64, sign_32; /* a sign bit */
 	uint64_t no_if;            /* all bits but RFLAGS.IF */
 	uint64_t scratch;          /* of one instruction */
@@ -254,6 +255,7 @@ struct cpu {
 	uint8_t pending_length;
 	enum vm_exitcode pending_exitcode; /* of PENDING_ACCESS */
 	bool force_alone;                  /* the next instruction runs alone */
+	bool failed;                       /* vcpu->failure says why */
 	bool nmi_waits;                    /* VCPU_REQ_NMI was seen */
 	struct replay replay[REPLAY_MAX];
 	uint8_t replay_count, replay_next;
@@ -318,8 +320,10 @@ struct soft_vm {
 	uint64_t page_count; /* of gpa space up to mem_top */
 	uint64_t phys_mask;  /* address bits of a page-table entry */
 	bool has_1g_pages;
-	size_t jit_bytes;     /* code cache of a vCPU; 0: soft.jit=off */
-	uint16_t jit_hot;     /* runs of a block before it is translated */
+	size_t jit_bytes;         /* code cache of a vCPU; 0: soft.jit=off */
+	bool jit_verify;          /* soft.jit=verify */
+	_Atomic bool verify_turn; /* a vCPU's: verify.c */
+	uint16_t jit_hot;         /* runs of a block before it is translated */
 	bool null_keeps_base; /* AMD: loading null leaves FS.base, GS.base */
 	/* By guest page; bit n = vCPU n. Lazily touched. */
 	_Atomic uint32_t *code_mask;  /* has blocks from this page */

@@ -143,6 +143,9 @@ static struct tlb *table_create(struct cpu *c, unsigned id, uint64_t none)
 		t->site_addend[n] = (uint64_t)c->nowhere - none;
 	for (unsigned n = 0; n < SITES; n++)
 		t->site_left[n] = SITE_PATIENCE;
+	t->align_2 = ~0xffeull;
+	t->align_4 = ~0xffcull;
+	t->align_8 = ~0xff8ull;
 	t->align_16 = ~0xff0ull;
 	t->align_32 = ~0xfe0ull;
 	t->target_mask = TARGET_SIZE - 1;
@@ -534,6 +537,10 @@ void target_note(struct cpu *c, uint64_t rip, uint64_t va, const void *code)
 	}
 	t->targets_global &=
 	    tlb_match(t->exec[page], va) && (t->slot[page] & SLOT_GLOBAL);
+	/* A block's link may have led here from the other of the supervisor's
+	   tables: the page's size is not known in this one. */
+	if (!t->is_user && !tlb_match(t->exec[page], va))
+		note_size(t, va, c->svm->has_1g_pages ? 30 : 21);
 	set_add(t->target_page, va >> 12);
 	set_add(t->target_region, va >> 22);
 	t->target_code[n] = code;

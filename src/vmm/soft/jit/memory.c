@@ -106,21 +106,52 @@ static struct mem site_addend(unsigned site)
 /*
  * T1 is a tag, the negated address of a page: with the operand's address it
  * is an offset in that page, or not below 4096, and PEXT by a mask of the
- * bits that must be clear makes it 0 or not, for JRCXZ. Of an operand of
- * several bytes its last one is looked at, so that the page's end is none; an
- * aligned one cannot reach there. A kick sets all bits of page_bits.
+ * bits that must be clear makes it 0 or not, for JRCXZ.
+ */
+static uint8_t *offset_check(struct translation_unit *u, struct mem at,
+			     int32_t more, struct mem mask)
+{
+	emit_lea(&u->e, T1, mem_index(T1, at.base, 0, at.disp + more));
+	emit_pext(&u->e, T1, T1, mask);
+	return emit_jrcxz(&u->e);
+}
+
+/*
+ * The tag is that of the TLB's place for the address, and so of no other page
+ * than that of the first byte or one far from it: of an operand of several
+ * bytes the last one is looked at. An aligned one cannot reach beyond the
+ * page. A kick sets all bits of page_bits.
  */
 static uint8_t *tag_check(struct translation_unit *u, struct mem at,
 			  const struct probe *p)
 {
-	int32_t last = p->align != 0 ? 0 : (int32_t)p->bytes - 1;
+	if (p->align != 0)
+		return offset_check(u, at, 0,
+				    p->align == 31 ? FRAME(align_32)
+						   : FRAME(align_16));
+	return offset_check(u, at, p->bytes - 1, FRAME(page_bits));
+}
 
-	emit_lea(&u->e, T1, mem_index(T1, at.base, 0, at.disp + last));
-	emit_pext(&u->e, T1, T1,
-		  p->align == 31   ? FRAME(align_32)
-		  : p->align == 15 ? FRAME(align_16)
-				   : FRAME(page_bits));
-	return emit_jrcxz(&u->e);
+/*
+ * The tag is that of a page which has nothing to do with the address. Only
+ * what is aligned is taken for sure to begin and end in the same page.
+ */
+static uint8_t *site_check(struct translation_unit *u, struct mem at,
+			   const struct probe *p)
+{
+	return offset_check(u, at, 0,
+			    p->bytes == 1    ? FRAME(page_bits)
+			    : p->bytes == 2  ? FRAME(align_2)
+			    : p->bytes == 4  ? FRAME(align_4)
+			    : p->bytes == 8  ? FRAME(align_8)
+			    : p->bytes == 16 ? FRAME(align_16)
+					     : FRAME(align_32));
+}
+
+static bool has_site(const struct translation_unit *u, const struct probe *p)
+{
+	return u->b->is_hot && !(u->i->flags & INSN_WANDERS) &&
+	       p->bytes <= 32 && (p->bytes & (p->bytes - 1)) == 0;
 }
 
 /* By the TLB at once. */
@@ -159,27 +190,30 @@ struct mem probe_emit(struct translation_unit *u, struct mem at, struct probe p)
 	struct jit *jit = u->c->jit;
 	struct detour *d;
 	uint8_t *hit;
+	unsigned site;
 
-	u->probed |= p.align == 0 && p.bytes > 1;
-	if (!u->b->is_hot || u->i->flags & INSN_WANDERS) {
+	if (!has_site(u, &p)) {
+		u->probed |= p.align == 0 && p.bytes > 1;
 		if (at.base == T0 && at.disp != 0) {
 			emit_lea(&u->e, T0, at);
 			at.disp = 0;
 		}
 		return wandering_probe(u, at, &p);
 	}
-	jit->site = (jit->site + 1) % SITES;
-	emit_load(&u->e, T1, site_tag(jit->site));
-	hit = tag_check(u, at, &p);
+	/* Who shares one must not write where the other may read only. */
+	jit->site = (jit->site + 1) % (SITES / 2);
+	site = jit->site * 2 + p.write;
+	emit_load(&u->e, T1, site_tag(site));
+	hit = site_check(u, at, &p);
 	d = detour_add(u, AWAY_PROBE, emit_jmp(&u->e), 0);
 	emit_here8(&u->e, hit);
 	if (d != NULL) {
 		d->probe = p;
 		d->at = at;
-		d->site = (uint16_t)jit->site;
+		d->site = (uint16_t)site;
 		d->resume = u->e.at;
 	}
-	emit_load(&u->e, addend, site_addend(jit->site));
+	emit_load(&u->e, addend, site_addend(site));
 	return mem_index(at.base, addend, 0, at.disp);
 }
 
