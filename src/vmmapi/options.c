@@ -43,14 +43,20 @@ static int boolean(const char *value)
 static int check_jit(const struct door_options *options, const char *value,
 		     struct err *err)
 {
-	if (boolean(value) >= 0)
+	if (boolean(value) >= 0 || strcmp(value, "verify") == 0)
 		return 0;
-	return err_set(err, EINVAL, "soft.jit=%s: not one of on, off", value);
+	return err_set(err, EINVAL, "soft.jit=%s: not one of on, off, verify",
+		       value);
 }
 
 bool door_option_jit(const struct door_options *options)
 {
-	return options->jit[0] == '\0' || boolean(options->jit) == 1;
+	return options->jit[0] == '\0' || boolean(options->jit) != 0;
+}
+
+bool door_option_jit_verify(const struct door_options *options)
+{
+	return strcmp(options->jit, "verify") == 0;
 }
 
 #define JIT_CACHE_MIN     4

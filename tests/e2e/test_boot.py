@@ -80,3 +80,25 @@ def test_tables(machine, guest):
         assert complaint not in text
     vm.type("poweroff")
     assert vm.wait() == POWEROFF
+
+
+@pytest.mark.parametrize("cpus", [1, 2])
+def test_translator_verified(machine, guest, cpus):
+    """What the translator runs is run by the interpreter, too.
+
+    So slowly that Linux would find its timer ticks too far apart.
+    """
+    vm = to_shell(machine, guest, cpus, options=["-o", "soft.jit=verify"],
+                  cmdline="console=ttyS0 panic=-1 no_timer_check")
+    vm.run("echo cpus=$(nproc)", f"cpus={cpus}")
+    vm.type("poweroff")
+    assert vm.wait() == POWEROFF
+
+
+def test_small_translator(machine, guest):
+    """All code is translated at once, into too little room."""
+    vm = to_shell(machine, guest, cpus=2, options=[
+        "-o", "soft.jit.cache=4", "-o", "soft.jit.hot=1"])
+    vm.run("echo cpus=$(nproc)", "cpus=2")
+    vm.type("poweroff")
+    assert vm.wait() == POWEROFF

@@ -373,8 +373,9 @@ static bool ends_block(const struct insn *i)
 	       (i->op != OP_NONE_ROW && (opcode_table[i->op].attr & OP_END));
 }
 
-/* Decodes on from draft->off to the end of the block; bytes is the page. */
-static void decode_run(struct cpu *c, const uint8_t *page, unsigned limit,
+/* Decodes on from draft->off to the end of the block; bytes is the page.
+   false: there is no room for another stub (native_bind). */
+static bool decode_run(struct cpu *c, const uint8_t *page, unsigned limit,
 		       struct draft *draft)
 {
 	struct dec d;
@@ -385,6 +386,8 @@ static void decode_run(struct cpu *c, const uint8_t *page, unsigned limit,
 		int len =
 		    decode(c, page + draft->off, avail, draft->off, i, &d);
 
+		if (len == -ENOSPC)
+			return false;
 		if (len < 0)
 			break;
 		draft->count++;
@@ -392,6 +395,23 @@ static void decode_run(struct cpu *c, const uint8_t *page, unsigned limit,
 		if (ends_block(i))
 			break;
 	}
+	return true;
+}
+
+/* While we wait for others, one may ask us to drop the page. */
+static void protect(struct cpu *c, uint64_t gpa)
+{
+	do
+		smc_protect(c, gpa);
+	while (!(c->svm->code_mask[gpa >> 12] & 1u << c->vcpu->id));
+}
+
+/* No block has a stub, so that none is needed. */
+static void drop_stubs(struct cpu *c)
+{
+	blocks_flush(c);
+	c->link_from = NULL;
+	native_flush(c);
 }
 
 static struct block *block_make(struct cpu *c, uint64_t gpa, uint64_t rip)
@@ -410,11 +430,14 @@ static struct block *block_make(struct cpu *c, uint64_t gpa, uint64_t rip)
 		if (left < 4096 - (gpa & 4095))
 			limit = (unsigned)((gpa & 4095) + left);
 	}
-	/* While we wait for others, one may ask us to drop the page. */
-	do
-		smc_protect(c, gpa);
-	while (!(c->svm->code_mask[gpa >> 12] & 1u << c->vcpu->id));
-	decode_run(c, c->ram + PAGE_BASE(gpa), limit, &draft);
+	protect(c, gpa);
+	if (!decode_run(c, c->ram + PAGE_BASE(gpa), limit, &draft)) {
+		drop_stubs(c);
+		protect(c, gpa);
+		draft.count = 0;
+		draft.off = gpa & 4095;
+		decode_run(c, c->ram + PAGE_BASE(gpa), limit, &draft);
+	}
 	if (draft.count == 0)
 		return NULL;
 	draft.insn[0] = (struct insn){
@@ -430,6 +453,7 @@ static struct block *block_make(struct cpu *c, uint64_t gpa, uint64_t rip)
 	b = (struct block *)(void *)(cache->arena + cache->used);
 	cache->used += ALIGN_UP(size, 64);
 	*b = (struct block){.key = gpa | c->mode_key,
+			    .is_hot = c->jit != NULL && c->jit->all_hot,
 			    .count = (uint16_t)draft.count,
 			    .bytes = (uint16_t)(draft.off - (gpa & 4095))};
 	copy_bytes(b->insn, draft.insn,
@@ -582,7 +606,13 @@ const struct insn *block_alone(struct cpu *c)
 		uint64_t second = fetch_gpa(c, linear + avail);
 
 		copy_bytes(bytes + avail, c->ram + second, 15 - avail);
+		avail = 15;
 		len = crossing_decode(c, bytes, off, &b->insn[1]);
+	}
+	if (len == -ENOSPC) {
+		drop_stubs(c);
+		c->block = b;
+		len = decode(c, bytes, avail, off, &b->insn[1], &d);
 	}
 	if (len < 0)
 		raise_gp(c, NULL, 0);

@@ -67,6 +67,7 @@ static int soft_vm_create(struct vm *vm, struct err *err)
 	svm->has_1g_pages = cpu_model_has(vm->cpu_model, X86_FEATURE_PDPE1GB);
 	svm->null_keeps_base = cpu_model_is_amd(vm->cpu_model);
 	svm->jit_bytes = jit_share(vm);
+	svm->jit_verify = vm->soft_jit_verify;
 	svm->jit_hot = vm->soft_jit_hot != 0 ? vm->soft_jit_hot : JIT_HOT;
 	svm->opcodes = opcode_index_create();
 	svm->code_mask = map_array(svm->page_count * 4);

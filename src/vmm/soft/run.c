@@ -6,12 +6,14 @@
  * Faults and exits come out of the depth of an instruction by longjmp to the
  * loop, with RIP on the instruction and nothing of it committed.
  */
+#include <errno.h>
+
 #include "vmm/irq.h"
 #include "vmm/soft/branch.h"
 #include "vmm/soft/debug.h"
 #include "vmm/soft/engine.h"
 #include "vmm/soft/exec.h"
-#include "vmm/soft/jit/jit.h"
+#include "vmm/soft/jit/verify.h"
 
 /* Why the loop was jumped to. */
 enum escape { ESCAPE_NONE, ESCAPE_FAULT, ESCAPE_EXIT, ESCAPE_ALONE };
@@ -237,6 +239,8 @@ static bool events(struct cpu *c)
 		c->link_from = NULL;
 		blocks_flush(c);
 	}
+	if (unlikely(c->failed))
+		return false;
 	if (c->intr_shadow != 0 || c->replay_count != 0)
 		return true;
 	if (unlikely(c->nmi_waits) && !c->nmi_masked)
@@ -335,6 +339,8 @@ static void after_escape(struct cpu *c, enum escape why)
 	c->alone = false;
 	c->link_from = NULL;
 	c->force_alone = why == ESCAPE_ALONE;
+	if (c->jit != NULL)
+		verify_escaped(c);
 	/* A fault ends the instruction: what it did outside is done. */
 	if (why == ESCAPE_FAULT && was_alone)
 		c->replay_count = 0;
@@ -383,7 +389,7 @@ int soft_run(struct vmcpu *vcpu, struct vm_exit *exit)
 	}
 	leave(c);
 	c->vcpu->stats[VM_STAT_EXITS]++;
-	return 0;
+	return c->failed ? -EIO : 0;
 }
 
 /*

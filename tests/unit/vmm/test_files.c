@@ -122,6 +122,7 @@ static void test_rundir_errors(void **state)
 	assert_error(vm_set_option("engine", "fast"), EINVAL, "engine=fast");
 	assert_error(vm_set_option("soft.jit", "maybe"), EINVAL, "soft.jit");
 	assert_int_equal(vm_set_option("soft.jit", "off"), 0);
+	assert_int_equal(vm_set_option("soft.jit", "verify"), 0);
 	assert_error(vm_set_option("soft.jit.cache", "0"), EINVAL, "cache");
 	assert_error(vm_set_option("soft.jit.cache", "4x"), EINVAL, "cache");
 	assert_int_equal(vm_set_option("soft.jit.cache", "16"), 0);

@@ -10,6 +10,7 @@
 
 #include "vmm/soft/access.h"
 #include "vmm/soft/jit/translate.h"
+#include "vmm/soft/jit/verify.h"
 
 /* -- the common pieces
  * --------------------------------------------------------- */
@@ -89,7 +90,8 @@ static void emit_leave(struct emit *e)
  * Called with T0 the instruction's place in the arena. The return address
  * stays below the frame meanwhile, where nothing is: C runs on its own stack.
  */
-static void emit_interp(struct emit *e)
+static void emit_call_c(struct emit *e,
+			uint64_t (*function)(struct cpu *c, uint64_t at))
 {
 	const int32_t up = 8;
 	uint8_t *go_on;
@@ -103,7 +105,7 @@ static void emit_interp(struct emit *e)
 	emit_load(
 	    e, HOST_RSP,
 	    mem_at(HOST_RSP, up + (int32_t)offsetof(struct tlb, host_rsp)));
-	emit_mov_imm(e, HOST_RAX, (uint64_t)(uintptr_t)jit_interp);
+	emit_mov_imm(e, HOST_RAX, (uint64_t)(uintptr_t)function);
 	emit_op_reg(e, OP1(0xff), 2, HOST_RAX);        /* call rax */
 	emit_op_reg(e, OP1(0x85), HOST_RAX, HOST_RAX); /* test eax, eax */
 	go_on = emit_jcc(e, 5);
@@ -119,6 +121,13 @@ static void emit_interp(struct emit *e)
 
 static int emit_pieces(struct cpu *c)
 {
+	static uint64_t (*const calls[JIT_CALLS])(struct cpu *, uint64_t) = {
+	    [JIT_CALL_INTERP] = jit_interp,
+	    [JIT_CALL_BEFORE] = verify_before,
+	    [JIT_CALL_AFTER] = verify_after,
+	    [JIT_CALL_BRANCH] = verify_branch,
+	    [JIT_CALL_ARRIVAL] = verify_arrival,
+	};
 	struct jit *jit = c->jit;
 	struct emit e = {jit->code.write, jit->code.write + 4096, false};
 
@@ -131,8 +140,10 @@ static int emit_pieces(struct cpu *c)
 	emit_mov_imm(&e, T1, JIT_EXIT_RIP);
 	emit_to(&e, emit_jmp(&e),
 		jit->code.write + (jit->leave - jit->code.exec));
-	jit->interp = jit->code.exec + (e.at - jit->code.write);
-	emit_interp(&e);
+	for (unsigned n = 0; n < JIT_CALLS; n++) {
+		jit->call[n] = jit->code.exec + (e.at - jit->code.write);
+		emit_call_c(&e, calls[n]);
+	}
 	jit->code_start = jit->code.used =
 	    ALIGN_UP((size_t)(e.at - jit->code.write), 64);
 	codemem_publish();
@@ -156,6 +167,7 @@ int jit_create(struct cpu *c)
 		return -ENOMEM;
 	c->jit = jit;
 	jit->hot = c->svm->jit_hot;
+	jit->all_hot = jit->hot == 1;
 	jit->unit = calloc(1, sizeof(*jit->unit));
 	jit->link = calloc(JIT_LINKS, sizeof(*jit->link));
 	jit->link_hash = calloc(1u << JIT_LINK_BITS, sizeof(uint32_t));
@@ -166,6 +178,8 @@ int jit_create(struct cpu *c)
 	for (unsigned n = 0; n < opcode_count; n++)
 		jit->rule_of[n] = (uint16_t)rule_find(opcode_table[n].handler);
 	error = codemem_create(&jit->code, c->svm->jit_bytes);
+	if (error == 0)
+		error = verify_create(c);
 	return error != 0 ? error : emit_pieces(c);
 }
 
@@ -175,6 +189,7 @@ void jit_destroy(struct cpu *c)
 
 	if (jit == NULL)
 		return;
+	verify_destroy(c);
 	codemem_destroy(&jit->code);
 	free(jit->unit);
 	free(jit->link);
@@ -270,11 +285,13 @@ const struct insn *jit_run(struct cpu *c, const struct block *b)
 	out = c->jit->enter(t, (const uint8_t *)b->code + JIT_FAR_BYTES);
 	c->vcpu->stats[VM_STAT_JIT_LEAVES]++;
 	if (out.block == JIT_EXIT_DONE) {
+		verify_left(c, false, 0);
 		if (c->kick != 0)
 			sample(c);
 		return NULL;
 	}
 	frame_take(c, t);
+	verify_left(c, out.block == JIT_EXIT_RIP, out.at);
 	if (out.block == JIT_EXIT_RIP) {
 		c->rip = out.at;
 		return NULL;
@@ -334,11 +351,16 @@ uint64_t jit_interp(struct cpu *c, uint64_t at)
 	frame_take(c, t);
 	if (unlikely(t->wandering != 0))
 		wanderer(c, t, i);
+	if (!verify_turn(c)) {
+		c->rip = insn_rip(c, i);
+		return 0;
+	}
 	alone = block_single(c, i);
 	c->vcpu->stats[VM_STAT_JIT_INTERP]++;
 	c->retired++;
 	if (alone->exec(c, alone) == NULL)
 		return 0;
+	verify_turn_over(c);
 	if (c->tlb != t || c->kick != 0 || t->kick != 0 || block_is_dead(i) ||
 	    !vec_still_clear(c, vec_clear)) {
 		c->rip = next_rip(c, alone);

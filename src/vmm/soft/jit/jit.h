@@ -33,6 +33,18 @@ struct jit_exit {
 #define JIT_EXIT_DONE 0xfffffffeu /* block: c->rip is set */
 
 struct translation_unit;
+struct verify;
+
+/* C functions that translated code calls at an instruction in the arena; what
+   they return 0 for leaves, with c->rip set. */
+enum jit_call {
+	JIT_CALL_INTERP, /* jit_interp */
+	JIT_CALL_BEFORE, /* verify.h */
+	JIT_CALL_AFTER,
+	JIT_CALL_BRANCH,
+	JIT_CALL_ARRIVAL,
+	JIT_CALLS
+};
 
 /* A jump to a block that is not translated yet. */
 struct jit_link {
@@ -53,19 +65,21 @@ struct jit {
 	struct codemem code;
 	size_t code_start; /* after the common pieces */
 	struct jit_exit (*enter)(struct tlb *frame, const void *code);
-	const uint8_t *leave, *leave_rip, *interp; /* in code.exec */
-	uint16_t *rule_of;                         /* by opcode table row */
+	const uint8_t *leave, *leave_rip, *call[JIT_CALLS]; /* in code.exec */
+	uint16_t *rule_of; /* by opcode table row */
 	/* Jumps to blocks that are not translated yet, by the block's key. */
 	struct jit_link *link;
 	uint32_t *link_hash;
 	uint32_t link_used;
 	bool full;    /* flush when nothing runs */
 	uint16_t hot; /* executions of a block before it is translated */
+	bool all_hot; /* new blocks are (struct block): with soft.jit.hot=1 */
 	uint64_t wandered[JIT_WANDERED]; /* when, by the instruction's place */
 	uint64_t sample[JIT_SAMPLES]; /* places of the last kicks, gpa >> 7 */
 	unsigned samples;
 	unsigned site; /* the last one given to a probe */
 	struct translation_unit *unit;
+	struct verify *verify; /* NULL but with soft.jit=verify */
 };
 
 #define JIT_HOT 12 /* jit.hot, unless soft.jit.hot says otherwise */

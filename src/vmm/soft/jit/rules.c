@@ -4,6 +4,7 @@
  * other register numbers and another address: as_is(). The table says how
  * they use their operands; what has no line is tier 0's.
  */
+#include "vmm/cpuid.h"
 #include "vmm/soft/exec.h"
 #include "vmm/soft/jit/translate.h"
 #include "x86/features.h"
@@ -248,6 +249,18 @@ static bool plain(struct translation_unit *u, const struct rule *rule)
 	return true;
 }
 
+/* What tier 0 finds out when it runs the instruction (64-bit mode). */
+static bool model_has(const struct translation_unit *u,
+		      enum x86_feature feature)
+{
+	return cpu_model_has(u->c->svm->vm->cpu_model, feature);
+}
+
+static bool flags_in_ah(struct translation_unit *u, const struct rule *rule)
+{
+	return model_has(u, X86_FEATURE_LAHF_LM) && plain(u, rule);
+}
+
 static bool as_is_or_plain(struct translation_unit *u, const struct rule *rule)
 {
 	return u->o->operands == OPERANDS_A_I ? plain(u, rule) : as_is(u, rule);
@@ -428,7 +441,7 @@ static bool cmpxchg8b(struct translation_unit *u, const struct rule *rule)
 	struct op op = plan_op(u);
 	struct mem mem;
 
-	if (!address_possible(u))
+	if (!address_possible(u) || (wide && !model_has(u, X86_FEATURE_CX16)))
 		return false;
 	mem = operand_emit(u, (struct probe){.bytes = wide ? 16 : 8,
 					     .write = true,
@@ -825,8 +838,8 @@ const struct rule rules[] = {
 	RULE(push, push, R, NONE, 0)
 	RULE(pop, pop, W, NONE, 0)
 	RULE(leave, leave, NONE, NONE, 0)
-	RULE(sahf, plain, NONE, NONE, 0)
-	RULE(lahf, plain, NONE, NONE, 0)
+	RULE(sahf, flags_in_ah, NONE, NONE, 0)
+	RULE(lahf, flags_in_ah, NONE, NONE, 0)
 	RULE(cmc, plain, NONE, NONE, 0)
 	RULE(clc, plain, NONE, NONE, 0)
 	RULE(stc, plain, NONE, NONE, 0)

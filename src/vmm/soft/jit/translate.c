@@ -118,13 +118,19 @@ static void leave_emit(struct translation_unit *u, unsigned k)
 	jump_to_piece(u, u->c->jit->leave);
 }
 
-static void interp_emit(struct translation_unit *u, const struct detour *d)
+static void call_emit(struct translation_unit *u, enum jit_call call,
+		      const struct insn *i)
 {
 	struct jit *jit = u->c->jit;
 
-	emit_mov_imm(&u->e, T0, arena_offset(u, &u->b->insn[1 + d->k]));
+	emit_mov_imm(&u->e, T0, arena_offset(u, i));
 	emit_to(&u->e, emit_call(&u->e),
-		jit->code.write + (jit->interp - jit->code.exec));
+		jit->code.write + (jit->call[call] - jit->code.exec));
+}
+
+static void interp_emit(struct translation_unit *u, const struct detour *d)
+{
+	call_emit(u, JIT_CALL_INTERP, &u->b->insn[1 + d->k]);
 	if (d->back != NULL)
 		emit_to(&u->e, emit_jmp(&u->e), d->back);
 }
@@ -292,11 +298,28 @@ static bool ends_here(const struct translation_unit *u)
 	return u->i->exec == exec_ud || (u->o != NULL && u->o->attr & OP_END);
 }
 
+/* With soft.jit=verify, tier 0 runs it, too (verify.h). */
+static bool by_rule_verified(struct translation_unit *u)
+{
+	struct emit begin = u->e;
+	bool branch = ends_here(u);
+
+	call_emit(u, branch ? JIT_CALL_BRANCH : JIT_CALL_BEFORE, u->i);
+	if (!by_rule(u)) {
+		u->e = begin;
+		return false;
+	}
+	if (!branch)
+		call_emit(u, JIT_CALL_AFTER, u->i);
+	return true;
+}
+
 static void instruction(struct translation_unit *u)
 {
 	unsigned first = u->detours;
+	bool verify = u->c->jit->verify != NULL;
 
-	if (!by_rule(u)) {
+	if (!(verify ? by_rule_verified(u) : by_rule(u))) {
 		uint8_t *place = NULL;
 
 		if (ends_here(u)) {
@@ -339,6 +362,8 @@ static bool walk(struct translation_unit *u)
 	if (has_vector(u))
 		vec_check(u);
 	u->loop = u->e.at;
+	if (u->c->jit->verify != NULL)
+		call_emit(u, JIT_CALL_ARRIVAL, &u->b->insn[0]);
 	for (u->k = 0; u->k < u->b->count && !u->ended; u->k++) {
 		u->i = &u->b->insn[1 + u->k];
 		if (!decode_again(u))

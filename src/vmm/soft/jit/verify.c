@@ -1,0 +1,513 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "vmm/soft/jit/verify.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+
+#include "vmm/soft/access.h"
+#include "vmm/soft/handlers.h"
+#include "vmm/soft/jit/translate.h"
+#include "vmm/soft/vec.h"
+
+/*
+ * An instruction that agreed so often is compared at every sixteenth run
+ * only: a kernel boots in minutes instead of an hour.
+ */
+#define AGREED_OFTEN 256
+#define AGREED_SKIP  15
+#define AGREED_SIZE  (1u << 16)
+
+/* What an instruction works on, memory apart. */
+struct state {
+	uint64_t gpr[16];
+	uint64_t gs_base, kernel_gs_base; /* SWAPGS */
+	uint32_t flags;                   /* CLI */
+	uint16_t arith_flags;
+	bool has_vec;
+	uint8_t vec[VCPU_XSAVE_SIZE] __attribute__((aligned(64)));
+};
+
+struct verify {
+	struct state before, native, tier0;
+	bool turn; /* it is ours: struct soft_vm's verify_turn is taken */
+	/* The memory operand; bytes is 0 without one. */
+	uint64_t va;
+	unsigned bytes;
+	uint8_t was[64], is[64];
+	/* A branch under way: where tier 0 went, and with which stack. */
+	const struct insn *branch; /* NULL: none */
+	uint64_t branch_rip, rip, rsp, pushed;
+	bool pushes;
+	/* Tier 0's run, while it lasts. */
+	const struct insn *running;
+	uint64_t *addend, addend_was;
+	bool skips;
+	uint16_t agreed[AGREED_SIZE]; /* times, by place in the arena */
+	uint8_t page[4096] __attribute__((aligned(64)));
+};
+
+int verify_create(struct cpu *c)
+{
+	size_t size = ALIGN_UP(sizeof(struct verify), 64);
+
+	if (!c->svm->jit_verify)
+		return 0;
+	c->jit->verify = aligned_alloc(64, size);
+	if (c->jit->verify == NULL)
+		return -ENOMEM;
+	zero_bytes(c->jit->verify, size);
+	return 0;
+}
+
+void verify_destroy(struct cpu *c)
+{
+	free(c->jit->verify);
+}
+
+/* -- turns ----------------------------------------------------------------- */
+
+/* sched_yield, without libc: vector state may be live (cpu.h). */
+static void yield_host(void)
+{
+	long result = SYS_sched_yield;
+
+	__asm__ volatile("syscall" : "+a"(result) : : "rcx", "r11", "memory");
+}
+
+bool verify_turn(struct cpu *c)
+{
+	struct verify *v = c->jit->verify;
+	unsigned spins = 0;
+
+	if (v == NULL || v->turn)
+		return true;
+	while (atomic_exchange_explicit(&c->svm->verify_turn, true,
+					memory_order_acquire)) {
+		/* Whose turn it is may be waiting for us. */
+		if (c->kick != 0)
+			return false;
+		__builtin_ia32_pause();
+		if (++spins % 64 == 0)
+			yield_host();
+	}
+	v->turn = true;
+	return true;
+}
+
+void verify_turn_over(struct cpu *c)
+{
+	struct verify *v = c->jit->verify;
+
+	if (v == NULL || !v->turn)
+		return;
+	v->turn = false;
+	atomic_store_explicit(&c->svm->verify_turn, false,
+			      memory_order_release);
+}
+
+/* -- states ------------------------------------------------------------------
+ */
+
+static void state_save(struct cpu *c, struct state *s, bool vec)
+{
+	for (unsigned n = 0; n < 16; n++)
+		s->gpr[n] = c->gpr[n];
+	s->gs_base = c->seg[SEG_GS].base;
+	s->kernel_gs_base = c->kernel_gs_base;
+	s->flags = c->flags;
+	s->arith_flags = c->arith_flags;
+	s->has_vec = vec && c->vec_live;
+	if (s->has_vec)
+		vec_save(c, s->vec);
+}
+
+static void state_load(struct cpu *c, const struct state *s)
+{
+	for (unsigned n = 0; n < 16; n++)
+		c->gpr[n] = s->gpr[n];
+	c->seg[SEG_GS].base = s->gs_base;
+	c->kernel_gs_base = s->kernel_gs_base;
+	c->flags = s->flags;
+	c->arith_flags = s->arith_flags;
+	if (s->has_vec)
+		vec_restore(c, s->vec);
+}
+
+static bool same(const void *a, const void *b, size_t len)
+{
+	const uint8_t *x = a, *y = b;
+
+	while (len != 0 && x[len - 1] == y[len - 1])
+		len--;
+	return len == 0;
+}
+
+/* All but what x87 remembers of its last instruction. */
+static bool same_vec(const struct state *a, const struct state *b)
+{
+	const struct xsave_image *x = (const void *)a->vec;
+	const struct xsave_image *y = (const void *)b->vec;
+
+	return x->fcw == y->fcw && x->fsw == y->fsw && x->ftw == y->ftw &&
+	       x->mxcsr == y->mxcsr && same(x->st, y->st, sizeof(x->st)) &&
+	       same(x->xmm, y->xmm, sizeof(x->xmm)) &&
+	       same(x->extended, y->extended, sizeof(x->extended));
+}
+
+static bool same_state(const struct state *a, const struct state *b)
+{
+	uint64_t difference = 0;
+
+	for (unsigned n = 0; n < 16; n++)
+		difference |= a->gpr[n] ^ b->gpr[n];
+	return difference == 0 && a->gs_base == b->gs_base &&
+	       a->kernel_gs_base == b->kernel_gs_base && a->flags == b->flags &&
+	       a->arith_flags == b->arith_flags && a->has_vec == b->has_vec &&
+	       (!a->has_vec || same_vec(a, b));
+}
+
+/* -- tier 0's run ------------------------------------------------------------
+ */
+
+/*
+ * Runs i alone, the page of va (0: none) led to v->page. After a branch,
+ * c->rip is where it went. A fault goes to the main loop, and verify_escaped.
+ */
+static void run_tier0(struct cpu *c, const struct insn *i, uint64_t va)
+{
+	struct verify *v = c->jit->verify;
+	uint64_t tag = c->jump_tag, retired = c->retired;
+	struct insn *alone = block_single(c, i);
+
+	v->running = i;
+	v->addend = &c->tlb->addend[tlb_place(va)];
+	v->addend_was = *v->addend;
+	if (va != 0)
+		*v->addend = (uint64_t)v->page - PAGE_BASE(va);
+	c->jump_tag = 0;
+	c->alone = true;
+	alone->exec(c, alone);
+	c->alone = false;
+	c->link_from = NULL;
+	c->jump_tag = tag;
+	c->retired = retired;
+	*v->addend = v->addend_was;
+	v->running = NULL;
+}
+
+/* -- a difference ----------------------------------------------------------
+ */
+
+static void print_state(const char *name, const struct state *s)
+{
+	fprintf(stderr, "%s:", name);
+	for (unsigned n = 0; n < 16; n++)
+		fprintf(stderr, "%s%016llx", n % 4 == 0 ? "\n  " : " ",
+			(unsigned long long)s->gpr[n]);
+	fprintf(stderr, "\n  flags (AX of LAHF; SETO AL) %04x\n",
+		s->arith_flags);
+	for (unsigned n = 0; n < sizeof(s->vec) && s->has_vec; n++)
+		fprintf(stderr, "%s%02x", n % 32 == 0 ? "\n  " : "", s->vec[n]);
+	fprintf(stderr, s->has_vec ? "\n" : "");
+}
+
+static void print_bytes(const char *name, const uint8_t *bytes, unsigned count)
+{
+	fprintf(stderr, "%s:", name);
+	for (unsigned n = 0; n < count; n++)
+		fprintf(stderr, " %02x", bytes[n]);
+	fprintf(stderr, "\n");
+}
+
+static void code_text(const struct cpu *c, const struct insn *i, uint64_t rip,
+		      char text[64])
+{
+	unsigned n = tlb_place(rip);
+	const uint8_t *p = (const void *)(rip + c->tlb->addend[n]);
+	int len = snprintf(text, 64, "%s",
+			   i->op == OP_NONE_ROW ? "vector"
+						: opcode_table[i->op].name);
+
+	if (!tlb_match(c->tlb->exec[n], rip))
+		return;
+	for (unsigned k = 0; k < i->len && len < 60; k++)
+		len += snprintf(text + len, 64 - (size_t)len, " %02x", p[k]);
+}
+
+/* The VM ends: soft_run fails with this text. */
+static uint64_t differ(struct cpu *c, const struct insn *i, uint64_t rip,
+		       const char *what)
+{
+	struct verify *v = c->jit->verify;
+	char code[64];
+
+	vec_leave(c);
+	code_text(c, i, rip, code);
+	err_set(&c->vcpu->failure, EIO,
+		"%s: vCPU %u: soft.jit=verify: translated code and the "
+		"interpreter differ in %s, at %#llx: %s",
+		c->svm->vm->name, c->vcpu->id, what, (unsigned long long)rip,
+		code);
+	fprintf(stderr, "%s\n", c->vcpu->failure.text);
+	print_state("before", &v->before);
+	print_state("translated", &v->native);
+	print_state("interpreted", &v->tier0);
+	if (v->bytes != 0) {
+		fprintf(stderr, "memory at %#llx\n", (unsigned long long)v->va);
+		print_bytes("before", v->was, v->bytes);
+		print_bytes("translated", v->is, v->bytes);
+		print_bytes("interpreted", v->page + (v->va & 4095), v->bytes);
+	}
+	c->failed = true;
+	c->rip = rip;
+	verify_turn_over(c);
+	return 0;
+}
+
+/* -- memory operands ---------------------------------------------------------
+ */
+
+static unsigned operand_bytes(const struct cpu *c, const struct insn *i)
+{
+	const struct opcode *o = &opcode_table[i->op];
+	unsigned n = c->jit->rule_of[i->op];
+
+	if (o->handler == &h_cmpxchg8b)
+		return i->lsize == 3 ? 16 : 8;
+	if (o->attr & (OP_BYTE | OP_BYTE_SRC))
+		return 1;
+	if (n != RULE_NONE && rules[n].bytes != 0)
+		return rules[n].bytes;
+	return 1u << i->lsize;
+}
+
+/* Bytes of the memory that i reads or writes, and where; 0: none. */
+static unsigned operand_find(struct cpu *c, const struct insn *i, uint64_t *va)
+{
+	const struct handler *h;
+	unsigned bytes = i->b;
+
+	if (i->op != OP_NONE_ROW) {
+		h = opcode_table[i->op].handler;
+		*va = h == &h_push    ? c->gpr[4] - 8
+		      : h == &h_leave ? c->gpr[5]
+				      : c->gpr[4];
+		if (h == &h_push || h == &h_pop || h == &h_leave || h == &h_ret)
+			return 8;
+		if (h == &h_lea || h == &h_nop)
+			return 0;
+		bytes = operand_bytes(c, i);
+	}
+	if (!(i->flags & INSN_MEM))
+		return 0;
+	*va = operand_va(c, i, bytes, ACCESS_READ);
+	return bytes;
+}
+
+/* -- around an instruction ---------------------------------------------------
+ */
+
+static const struct insn *insn_at(const struct cpu *c, uint64_t at)
+{
+	return (const struct insn *)(const void *)(c->arena + at);
+}
+
+static void frame_to_cpu(struct cpu *c)
+{
+	c->gpr[13] = c->tlb->r13;
+	c->gpr[14] = c->tlb->r14;
+	c->gpr[15] = c->tlb->r15;
+	c->gpr[17] = c->tlb->rip_base;
+}
+
+static void cpu_to_frame(struct cpu *c)
+{
+	c->tlb->r13 = c->gpr[13];
+	c->tlb->r14 = c->gpr[14];
+	c->tlb->r15 = c->gpr[15];
+}
+
+static bool is_vector(const struct insn *i)
+{
+	return i->op == OP_NONE_ROW;
+}
+
+static bool skip_it(struct verify *v, const struct insn *i,
+		    const uint8_t *arena)
+{
+	size_t n = (size_t)((const uint8_t *)i - arena) / sizeof(*i);
+	uint16_t *agreed = &v->agreed[n % AGREED_SIZE];
+
+	if (*agreed < AGREED_OFTEN) {
+		++*agreed;
+		return false;
+	}
+	*agreed = (uint16_t)(*agreed + 16);
+	return *agreed / 16 % (AGREED_SKIP + 1) != 0;
+}
+
+uint64_t verify_before(struct cpu *c, uint64_t at)
+{
+	const struct insn *i = insn_at(c, at);
+	struct verify *v = c->jit->verify;
+	const void *p;
+
+	frame_to_cpu(c);
+	if (!verify_turn(c)) {
+		c->rip = insn_rip(c, i);
+		return 0;
+	}
+	v->skips = skip_it(v, i, c->arena);
+	if (v->skips)
+		return 1;
+	state_save(c, &v->before, is_vector(i));
+	v->bytes = operand_find(c, i, &v->va);
+	p = v->bytes != 0 ? tlb_read(c, v->va, v->bytes) : NULL;
+	if (p == NULL) /* or tier 0 gets it */
+		v->bytes = 0;
+	copy_bytes(v->was, p, v->bytes);
+	/* PUSH of what may lie in the stack's page, too. */
+	if (p != NULL && i->op != OP_NONE_ROW && i->flags & INSN_MEM &&
+	    opcode_table[i->op].handler == &h_push)
+		copy_bytes(v->page, (const void *)PAGE_BASE((uint64_t)p), 4096);
+	return 1;
+}
+
+static bool memory_is_same(const struct verify *v)
+{
+	return same(v->is, v->page + (v->va & 4095), v->bytes);
+}
+
+static bool tier0_agrees(struct cpu *c, const struct insn *i,
+			 const uint8_t *operand)
+{
+	struct verify *v = c->jit->verify;
+
+	copy_bytes(v->page + (v->va & 4095), operand, v->bytes);
+	state_load(c, &v->before);
+	run_tier0(c, i, v->bytes != 0 ? v->va : 0);
+	state_save(c, &v->tier0, is_vector(i));
+	return same_state(&v->native, &v->tier0) && memory_is_same(v);
+}
+
+uint64_t verify_after(struct cpu *c, uint64_t at)
+{
+	const struct insn *i = insn_at(c, at);
+	struct verify *v = c->jit->verify;
+	const void *p;
+
+	if (v->skips) {
+		verify_turn_over(c);
+		return 1;
+	}
+	frame_to_cpu(c);
+	state_save(c, &v->native, is_vector(i));
+	p = v->bytes != 0 ? tlb_read(c, v->va, v->bytes) : NULL;
+	copy_bytes(v->is, p, p != NULL ? v->bytes : 0);
+	if (!tier0_agrees(c, i, v->was) &&
+	    (same(v->was, v->is, v->bytes) || !tier0_agrees(c, i, v->is)))
+		return differ(c, i, insn_rip(c, i), "what it does");
+	cpu_to_frame(c);
+	verify_turn_over(c);
+	return 1;
+}
+
+/* -- branches ----------------------------------------------------------------
+ */
+
+static bool is_call(const struct insn *i)
+{
+	const struct handler *h = opcode_table[i->op].handler;
+
+	return h == &h_call || h == &h_calln;
+}
+
+/* The stack's page, where a call writes, is copied whole: its other operand
+   may lie there. */
+uint64_t verify_branch(struct cpu *c, uint64_t at)
+{
+	const struct insn *i = insn_at(c, at);
+	struct verify *v = c->jit->verify;
+	uint64_t stack = c->gpr[4] - 8, va;
+	const void *p = NULL;
+	unsigned bytes;
+
+	frame_to_cpu(c);
+	v->bytes = 0;
+	v->pushes = is_call(i);
+	bytes = operand_find(c, i, &va);
+	if (v->pushes)
+		p = tlb_write(c, stack, 8);
+	/* Tier 0 will get what is not there. */
+	if ((bytes != 0 && tlb_read(c, va, bytes) == NULL) ||
+	    (v->pushes && p == NULL))
+		return 1;
+	if (p != NULL)
+		copy_bytes(v->page, (const void *)PAGE_BASE((uint64_t)p), 4096);
+	state_save(c, &v->before, false);
+	v->branch = i;
+	v->branch_rip = insn_rip(c, i);
+	run_tier0(c, i, p != NULL ? stack : 0);
+	v->rip = c->rip;
+	state_save(c, &v->tier0, false);
+	v->pushed = *(const uint64_t *)(v->page + (stack & 4095));
+	state_load(c, &v->before);
+	return 1;
+}
+
+static bool arrived_well(struct cpu *c, uint64_t rip)
+{
+	struct verify *v = c->jit->verify;
+	const uint64_t *stack = tlb_read(c, c->gpr[4], 8);
+
+	state_save(c, &v->native, false);
+	return rip == v->rip && same_state(&v->native, &v->tier0) &&
+	       (!v->pushes || (stack != NULL && *stack == v->pushed));
+}
+
+uint64_t verify_arrival(struct cpu *c, uint64_t at)
+{
+	struct verify *v = c->jit->verify;
+	const struct insn *branch = v->branch;
+
+	frame_to_cpu(c);
+	v->branch = NULL;
+	if (branch == NULL || arrived_well(c, insn_rip(c, insn_at(c, at))))
+		return 1;
+	return differ(c, branch, v->branch_rip, "where it goes");
+}
+
+void verify_left(struct cpu *c, bool by_branch, uint64_t rip)
+{
+	struct verify *v = c->jit->verify;
+	const struct insn *branch;
+
+	if (v == NULL)
+		return;
+	verify_turn_over(c);
+	branch = v->branch;
+	v->branch = NULL;
+	if (branch != NULL && by_branch && !arrived_well(c, rip))
+		differ(c, branch, v->branch_rip, "where it goes");
+}
+
+/* For a branch the fault is the truth: it is not made twice. */
+void verify_escaped(struct cpu *c)
+{
+	struct verify *v = c->jit->verify;
+	const struct insn *i;
+
+	if (v == NULL)
+		return;
+	verify_turn_over(c);
+	i = v->running;
+	v->branch = NULL;
+	v->running = NULL;
+	if (i == NULL)
+		return;
+	*v->addend = v->addend_was;
+	if (is_vector(i) || !(opcode_table[i->op].attr & OP_END))
+		differ(c, i, insn_rip(c, i), "whether it faults");
+}

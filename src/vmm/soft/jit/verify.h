@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * soft.jit=verify: each instruction that translated code runs itself is run
+ * by tier 0, too, from the same state; the first difference ends the VM.
+ *
+ * Translated code calls before() and after() around it. Tier 0's run has its
+ * memory operand redirected to a copy of what it was, so that guest memory is
+ * written once. What translated code hands to tier 0 is not looked at: MMIO,
+ * time and random values are there only. A branch is run by tier 0 first, and
+ * where it leads is compared at the entry of the next block.
+ *
+ * vCPUs take turns, an instruction each, so that none writes to another's
+ * operand between the two runs. A device may; then the operand is read again.
+ */
+#ifndef SOFT_JIT_VERIFY_H
+#define SOFT_JIT_VERIFY_H
+
+#include "vmm/soft/jit/jit.h"
+
+struct verify;
+
+int verify_create(struct cpu *c);
+void verify_destroy(struct cpu *c);
+
+/* Called by translated code, with an instruction in the arena: 0: leave. */
+uint64_t verify_before(struct cpu *c, uint64_t at);
+uint64_t verify_after(struct cpu *c, uint64_t at);
+uint64_t verify_branch(struct cpu *c, uint64_t at);
+uint64_t verify_arrival(struct cpu *c, uint64_t at); /* a block's head */
+
+/* Translated code came back to C; by a branch: to rip. (By value: jit_run
+   has to end by a tail call.) */
+void verify_left(struct cpu *c, bool by_branch, uint64_t rip);
+/* So did longjmp. */
+void verify_escaped(struct cpu *c);
+/* Around an instruction that it hands to tier 0; false: not now. */
+bool verify_turn(struct cpu *c);
+void verify_turn_over(struct cpu *c);
+
+#endif
