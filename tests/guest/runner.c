@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * runner PAYLOAD [--cpus N] [--features LIST] [--triple|--halt|--move] [--mux]
- *	[--storm N] [--again N] [--engine NAME]
+ *	[--storm N] [--again N] [--engine NAME] [--jit MODE] [--hot N]
  *
  * A VMM of its own on vmmapi.h alone: loads a flat payload at 1 MiB, enters
  * it in 64-bit mode, answers its ports and memory, prints its lines as TAP.
@@ -491,6 +491,12 @@ static void set_registers(struct vcpu *vcpu)
 			bail_out("vm_set_desc");
 }
 
+static void option(const char *key, const char *value)
+{
+	if (vm_set_option(key, value) != 0)
+		bail_out(key);
+}
+
 static void make_vm(struct machine *m, const char *engine, const char *features)
 {
 	strcpy(m->rundir, "/tmp/guesttest.XXXXXX");
@@ -626,6 +632,10 @@ int main(int argc, char **argv)
 			features = argv[++n];
 		else if (strcmp(argv[n], "--engine") == 0 && n + 1 < argc)
 			engine = argv[++n];
+		else if (strcmp(argv[n], "--jit") == 0 && n + 1 < argc)
+			option("soft.jit", argv[++n]);
+		else if (strcmp(argv[n], "--hot") == 0 && n + 1 < argc)
+			option("soft.jit.hot", argv[++n]);
 	}
 	if (argc < 2 || m.cpus < 1 || m.cpus > VM_MAXCPU)
 		bail_out("runner PAYLOAD [--cpus N] [--features LIST]");
