@@ -21,7 +21,7 @@ SANITIZE = ["-Db_sanitize=address,undefined", "-Db_lundef=false"]
 
 # (build directory, meson arguments, environment, suites)
 PLAN = [
-    (BUILD, [], {}, ["style", "unit", "x86", "guest", "e2e"]),
+    (BUILD, [], {}, ["style", "unit", "x86", "guest", "fuzz", "e2e"]),
     ("build-clang", [], {"CC": "clang"}, ["unit"]),
     ("build-asan", SANITIZE, {}, ["unit", "asan-boot"]),
     ("build-fuzz", [*SANITIZE, "-Dfuzz=true"], {"CC": "clang"}, ["fuzz"]),

@@ -72,7 +72,7 @@ struct maker {
 	const struct opcode *row;
 	uint64_t *rng;
 	uint8_t rex; /* as in the prefix: W R X B */
-	bool has_rex, opsize;
+	bool has_rex, opsize, adsize;
 };
 
 static void put(struct maker *m, uint8_t byte)
@@ -97,6 +97,14 @@ static void put_prefixes(struct maker *m)
 
 	m->opsize = row->pp == PP_66 ||
 		    (!(row->attr & (OP_F64 | OP_VEX)) && below(m->rng, 4) == 0);
+	m->adsize = below(m->rng, 12) == 0 && !is_string(row) &&
+		    !(row->attr & OP_END) &&
+		    row->operands != OPERANDS_A_MOFFS &&
+		    row->operands != OPERANDS_MOFFS_A;
+	if (m->adsize)
+		put(m, 0x67);
+	if (below(m->rng, 16) == 0) /* GS, whose base is 0 */
+		put(m, 0x65);
 	if (row->attr & OP_VEX)
 		return;
 	if (m->opsize)
@@ -163,6 +171,37 @@ static uint64_t random_address(struct maker *m)
 	}
 }
 
+/* Relative to RIP; pair_generate knows where the instruction ends. */
+static bool put_relative(struct maker *m, unsigned reg_field)
+{
+	put(m, (uint8_t)((reg_field & 7) << 3 | 5));
+	m->p->relative = m->p->len;
+	put_number(m, random_address(m), 4);
+	return true;
+}
+
+/* Without a base. */
+static bool put_absolute(struct maker *m, unsigned reg_field)
+{
+	unsigned index = below(m->rng, 8) | (m->rex & 2 ? 8 : 0);
+	unsigned scale = below(m->rng, 4);
+	uint64_t at = random_address(m);
+
+	if (index == RSP)
+		index = 4;
+	put(m, (uint8_t)((reg_field & 7) << 3 | 4));
+	put(m, (uint8_t)(scale << 6 | (index & 7) << 3 | 5));
+	if (index != 4 && strncmp(m->row->name, "bt", 2) != 0) {
+		m->p->gpr[index] = below(m->rng, 256);
+		m->p->index = (int)index;
+		at -= m->p->gpr[index] << scale;
+	} else if (index != 4) {
+		return false;
+	}
+	put_number(m, at, 4);
+	return true;
+}
+
 /* A memory operand: base and displacement, perhaps an index. */
 static bool put_memory(struct maker *m, unsigned reg_field)
 {
@@ -173,7 +212,8 @@ static bool put_memory(struct maker *m, unsigned reg_field)
 	int64_t disp = 0;
 
 	if (mod == 0 && base == 5)
-		return false;
+		return sib ? put_absolute(m, reg_field)
+			   : put_relative(m, reg_field);
 	if (sib) {
 		index = below(m->rng, 8) | (m->rex & 2 ? 8 : 0);
 		scale = below(m->rng, 4);
@@ -195,9 +235,13 @@ static bool put_memory(struct maker *m, unsigned reg_field)
 	else if (mod == 2)
 		disp = (int32_t)next_random(m->rng);
 	put_number(m, (uint64_t)disp, mod == 2 ? 4 : mod);
+	m->p->base = (int)full;
+	m->p->index = sib && index != 4 ? (int)index : -1;
 	gpr[full] = random_address(m) - (uint64_t)disp;
 	if (sib && index != 4)
 		gpr[full] -= gpr[index] << scale;
+	if (m->adsize) /* bits that are cut off */
+		gpr[full] += next_random(m->rng) << 32;
 	return true;
 }
 
@@ -318,11 +362,23 @@ static void random_state(struct maker *m)
 							8192);
 }
 
+void pair_place(struct pair *p, uint64_t at)
+{
+	uint32_t disp;
+
+	if (p->relative == 0)
+		return;
+	memcpy(&disp, p->code + p->relative, sizeof(disp));
+	disp -= (uint32_t)(at + p->len - p->placed);
+	p->placed = at + p->len;
+	memcpy(p->code + p->relative, &disp, sizeof(disp));
+}
+
 bool pair_generate(struct pair *pair, const struct opcode *row, uint64_t *rng)
 {
 	struct maker m = {.p = pair, .row = row, .rng = rng};
 
-	*pair = (struct pair){.row = row};
+	*pair = (struct pair){.row = row, .base = -1, .index = -1};
 	random_state(&m);
 	choose_rex(&m);
 	put_prefixes(&m);
@@ -330,5 +386,6 @@ bool pair_generate(struct pair *pair, const struct opcode *row, uint64_t *rng)
 	if (has_modrm(row) && !put_modrm(&m))
 		return false;
 	put_immediate(&m);
+	pair_place(pair, TEST_FIRST);
 	return pair->len <= 15;
 }

@@ -22,6 +22,9 @@ struct pair {
 	const struct opcode *row;
 	uint8_t code[16];
 	unsigned len;
+	unsigned relative; /* where a distance from RIP stands, or 0 */
+	uint64_t placed;   /* the end that it is from */
+	int base, index;   /* registers of the memory operand, or -1 */
 	uint64_t gpr[16];
 	uint64_t rflags;
 };
@@ -33,5 +36,7 @@ bool row_is_testable(const struct opcode *row);
 
 /* false: these choices make no instruction that may run; try again. */
 bool pair_generate(struct pair *pair, const struct opcode *row, uint64_t *rng);
+/* The instruction stands there, not at TEST_FIRST. */
+void pair_place(struct pair *pair, uint64_t at);
 
 #endif

@@ -13,7 +13,7 @@
 #include "vmm/cpuid.h"
 #include "vmm/engine.h"
 #include "vmm/soft/cpu.h"
-#include "vmm/soft/jit/jit.h"
+#include "vmm/soft/jit/verify.h"
 #include "vmm/vm.h"
 
 #define GUEST_RAM (512 * MiB)
@@ -27,6 +27,7 @@ struct guest {
 	struct vmcpu vcpu;
 	struct vm_exit exit;
 	uint64_t translated;
+	_Atomic bool stop;
 };
 
 static void map_pages(uint64_t *pt, uint64_t gpa, unsigned pages)
@@ -78,7 +79,7 @@ static void make_state(struct vcpu_state *s)
 	set_segment(s, VM_REG_GUEST_ES, 0x2b, data);
 }
 
-struct guest *guest_create(bool translate)
+struct guest *guest_create(enum guest_mode mode)
 {
 	struct guest *g = calloc(1, sizeof(*g));
 	struct err err;
@@ -88,7 +89,8 @@ struct guest *guest_create(bool translate)
 	make_tables();
 	strcpy(g->vm.name, "x86");
 	g->vm.mem.low_size = GUEST_RAM;
-	g->vm.soft_jit = translate;
+	g->vm.soft_jit = mode != GUEST_TIER0;
+	g->vm.soft_jit_verify = mode == GUEST_VERIFY;
 	g->vm.soft_jit_cache = 4 * MiB;
 	g->vm.soft_jit_hot = 1;
 	g->vcpu.vm = &g->vm;
@@ -113,20 +115,91 @@ void guest_destroy(struct guest *g)
 }
 
 /* Blocks and single instructions until one faults. */
-static void run_until_fault(struct cpu *c)
+static void run_until_fault(struct guest *g, struct cpu *c)
 {
-	if (setjmp(c->escape) != 0)
+	if (setjmp(c->escape) != 0) {
+		c->alone = false;
+		if (c->jit != NULL)
+			verify_escaped(c);
 		return;
-	for (;;) {
+	}
+	/* Else tier 0 ran each first block with vector instructions. */
+	if (c->vec_blocked == VEC_DEAD)
+		vec_enter(c);
+	while (!g->stop && !c->failed) {
 		const struct insn *i = block_find(c);
 
 		if (i == NULL)
 			i = block_alone(c);
+		cpu_unkick(c);
 		c->link_from = NULL;
 		c->jump_tag = c->live_tag;
 		while (i != NULL)
 			i = i->exec(c, i);
 	}
+}
+
+void guest_forget(struct guest *g)
+{
+	blocks_flush(g->vcpu.engine_data);
+}
+
+void guest_all_hot(struct guest *g, bool hot)
+{
+	struct cpu *c = g->vcpu.engine_data;
+
+	c->jit->all_hot = hot;
+}
+
+void guest_set_vectors(struct guest *g, const void *image)
+{
+	struct cpu *c = g->vcpu.engine_data;
+
+	vec_leave(c);
+	memcpy(c->xsave, image, VCPU_XSAVE_SIZE);
+	c->cr4 |= CR4_OSXSAVE | CR4_OSXMMEXCPT;
+	c->xcr0 = cpu_model_xcr0(g->vm.cpu_model);
+	vec_mode_changed(c);
+}
+
+void guest_vectors(struct guest *g, void *image)
+{
+	struct cpu *c = g->vcpu.engine_data;
+
+	vec_leave(c);
+	memcpy(image, c->xsave, VCPU_XSAVE_SIZE);
+}
+
+bool guest_patch(struct guest *g, const uint8_t *from, const uint8_t *to,
+		 size_t len)
+{
+	struct cpu *c = g->vcpu.engine_data;
+	uint8_t *at = memmem(c->jit->code.write + c->jit->code_start,
+			     c->jit->code.used - c->jit->code_start, from, len);
+
+	if (at != NULL)
+		memcpy(at, to, len);
+	codemem_publish();
+	return at != NULL;
+}
+
+const char *guest_failure(struct guest *g)
+{
+	struct cpu *c = g->vcpu.engine_data;
+
+	return c->failed ? g->vcpu.failure.text : NULL;
+}
+
+void guest_kick(struct guest *g, bool stop)
+{
+	if (stop)
+		g->stop = true;
+	cpu_kick(g->vcpu.engine_data);
+}
+
+bool guest_was_stopped(struct guest *g)
+{
+	return atomic_exchange(&g->stop, false);
 }
 
 uint64_t guest_translated(const struct guest *g)
@@ -140,14 +213,13 @@ void guest_run(struct guest *g, const uint64_t gpr[16], uint64_t rflags,
 	struct cpu *c = g->vcpu.engine_data;
 
 	c->exit = &g->exit;
-	c->kick = 0;
-	blocks_flush(c); /* the code is another one */
 	memcpy(c->gpr, gpr, 16 * sizeof(*gpr));
 	rflags_set(c, rflags, ~0ull);
 	c->rip = rip;
-	run_until_fault(c);
+	run_until_fault(g, c);
 	if (c->jit != NULL)
 		g->translated += c->jit->code.used > c->jit->code_start;
+	vec_leave(c);
 	memcpy(out->gpr, c->gpr, sizeof(out->gpr));
 	out->rflags = rflags_get(c);
 	out->rip = c->rip;

@@ -4,16 +4,37 @@
 #define X86_GUEST_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "host.h"
 
 struct guest;
 
-/* translate: tier 1, from the first run. NULL: no memory. */
-struct guest *guest_create(bool translate);
+enum guest_mode {
+	GUEST_TIER0,
+	GUEST_TIER1, /* from the first run */
+	GUEST_VERIFY /* soft.jit=verify, likewise */
+};
+
+struct guest *guest_create(enum guest_mode mode); /* NULL: no memory */
 void guest_destroy(struct guest *guest);
 /* Blocks that were translated so far. */
 uint64_t guest_translated(const struct guest *guest);
+/* What it knows of the code: not any more. */
+void guest_forget(struct guest *guest);
+/* Blocks made from now on take much of the time (struct block), or not. */
+void guest_all_hot(struct guest *guest, bool hot);
+/* Vector state, as struct vcpu_state has it; CR4 and XCR0 allow all of it. */
+void guest_set_vectors(struct guest *guest, const void *image);
+void guest_vectors(struct guest *guest, void *image);
+/* Bytes in its code cache become others; false: they are not there. */
+bool guest_patch(struct guest *guest, const uint8_t *from, const uint8_t *to,
+		 size_t len);
+/* Of soft.jit=verify; NULL: none. */
+const char *guest_failure(struct guest *guest);
+/* Back to its main loop, from a signal handler; stop: guest_run ends. */
+void guest_kick(struct guest *guest, bool stop);
+bool guest_was_stopped(struct guest *guest);
 /* As host_run. */
 void guest_run(struct guest *guest, const uint64_t gpr[16], uint64_t rflags,
 	       uint64_t rip, struct outcome *out);

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/time.h>
 #include <ucontext.h>
 
 /*
@@ -99,4 +100,15 @@ void host_run(const uint64_t gpr[16], uint64_t rflags, uint64_t rip,
 	if (sigsetjmp(now.escape, 1) == 0)
 		host_enter();
 	now.out = NULL;
+}
+
+void host_ticks(unsigned us, void (*tick)(int signal), bool alternate)
+{
+	struct sigaction action = {.sa_handler = tick, .sa_flags = SA_RESTART};
+	struct itimerval timer = {{0, us}, {0, us}};
+
+	if (alternate)
+		action.sa_flags |= SA_ONSTACK;
+	sigaction(SIGALRM, &action, NULL);
+	setitimer(ITIMER_REAL, &timer, NULL);
 }

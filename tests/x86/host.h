@@ -4,6 +4,7 @@
 #ifndef X86_HOST_H
 #define X86_HOST_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct outcome {
@@ -16,5 +17,9 @@ int host_create(void); /* 0, or -errno */
 /* Runs from rip with these registers; comes back by the fault that ends it. */
 void host_run(const uint64_t gpr[16], uint64_t rflags, uint64_t rip,
 	      struct outcome *out);
+
+/* SIGALRM each so many microseconds (0: no more), on the alternate stack or
+   on what RSP points to. */
+void host_ticks(unsigned us, void (*tick)(int signal), bool alternate);
 
 #endif

@@ -170,6 +170,9 @@ static void run_tier(struct run *r, const struct pair *p, unsigned tier,
 	bool memory = false;
 
 	set_memory(r, p);
+	guest_forget(r->tier[tier]); /* the code is another one */
+	if (tier == 1)
+		guest_all_hot(r->tier[1], r->pairs & 1);
 	guest_run(r->tier[tier], p->gpr, p->rflags, TEST_FIRST, &guest);
 	for (unsigned k = 0; k < AREAS; k++)
 		memory |= memcmp(r->after[k], area(k), area_bytes(k)) != 0;
@@ -221,8 +224,8 @@ int main(int argc, char **argv)
 		}
 	}
 	if (make_memory() != 0 || host_create() != 0 ||
-	    (r.tier[0] = guest_create(false)) == NULL ||
-	    (r.tier[1] = guest_create(true)) == NULL) {
+	    (r.tier[0] = guest_create(GUEST_TIER0)) == NULL ||
+	    (r.tier[1] = guest_create(GUEST_TIER1)) == NULL) {
 		printf("1..0 # skip the test's addresses are taken\n");
 		return 0;
 	}

@@ -1,0 +1,305 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * Code for the fuzzer of the tiers: instructions of both opcode tables, whose
+ * addresses are loaded before them so that they reach the test's memory,
+ * branches inside the block and out of it, and plain random bytes.
+ */
+#include "block.h"
+
+#include <string.h>
+
+#include "base/bits.h"
+#include "vmm/soft/cpu.h"
+#include "vmm/soft/simd.h"
+#include "x86/cr.h"
+
+enum { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI };
+
+static uint32_t below(uint64_t *rng, uint32_t bound)
+{
+	return (uint32_t)(next_random(rng) >> 33) % bound;
+}
+
+static void put(struct code_block *b, uint8_t byte)
+{
+	if (b->len < BLOCK_BYTES)
+		b->code[b->len++] = byte;
+}
+
+static void put_number(struct code_block *b, uint64_t value, unsigned bytes)
+{
+	for (unsigned n = 0; n < bytes; n++)
+		put(b, (uint8_t)(value >> 8 * n));
+}
+
+/* mov reg, value */
+static void put_load(struct code_block *b, unsigned reg, uint64_t value)
+{
+	put(b, 0x48 | (reg & 8) >> 3);
+	put(b, 0xb8 | (reg & 7));
+	put_number(b, value, 8);
+}
+
+/*
+ * Where the page's end, another place of the TLB with the same index, or
+ * nothing at all is near.
+ */
+static uint64_t data_address(uint64_t *rng)
+{
+	uint64_t va = TEST_DATA + below(rng, TEST_AREA);
+
+	switch (below(rng, 24)) {
+	case 0:
+		return TEST_DATA + 0x1000 - below(rng, 65);
+	case 1:
+		return TEST_DATA + TEST_AREA - below(rng, 65);
+	case 2:
+		return TEST_DATA - below(rng, 65);
+	case 3: /* the same place */
+		return va + ((uint64_t)TLB_SIZE << 12) * below(rng, 1u << 20);
+	case 4:
+		return va | 1ull << (47 + below(rng, 17));
+	case 5:
+		return 0 - (uint64_t)below(rng, 65);
+	case 6:
+		return TEST_CODE + 0xc00 + below(rng, 0x410);
+	default:
+		return va & ~(uint64_t)(below(rng, 2) ? 31 : 0);
+	}
+}
+
+/* -- general instructions --------------------------------------------------
+ */
+
+static void put_general(struct code_block *b, uint64_t *rng)
+{
+	const struct opcode *row = &opcode_table[below(rng, opcode_count)];
+	struct pair p;
+
+	if (!row_is_testable(row) || (row->attr & OP_END) ||
+	    !pair_generate(&p, row, rng))
+		return;
+	if (row->operands == OPERANDS_STRING || strcmp(row->name, "xlat") == 0)
+		for (unsigned n = RCX; n <= RDI; n++)
+			if (n != RDX && n != RSP && n != RBP)
+				put_load(b, n, p.gpr[n]);
+	if (p.index >= 0)
+		put_load(b, (unsigned)p.index, p.gpr[p.index]);
+	if (p.base >= 0)
+		put_load(b, (unsigned)p.base,
+			 below(rng, 4) ? p.gpr[p.base] : data_address(rng));
+	pair_place(&p, TEST_FIRST + b->len);
+	for (unsigned n = 0; n < p.len; n++)
+		put(b, p.code[n]);
+}
+
+/* -- vector instructions -----------------------------------------------------
+ */
+
+struct simd_form {
+	const struct simd_row *row;
+	bool vex, l, w, mem;
+	unsigned reg, rm, v;
+};
+
+static void put_simd_opcode(struct code_block *b, const struct simd_form *f)
+{
+	const struct simd_row *row = f->row;
+	unsigned pp = row->pp == 0x66   ? 1
+		      : row->pp == 0xf3 ? 2
+		      : row->pp == 0xf2 ? 3
+					: 0;
+
+	if (f->vex) {
+		put(b, 0xc4);
+		put(b, (uint8_t)((f->reg & 8 ? 0 : 0x80) | 0x40 |
+				 (f->rm & 8 ? 0 : 0x20) | row->map));
+		put(b,
+		    (uint8_t)(f->w << 7 | (~f->v & 15) << 3 | f->l << 2 | pp));
+	} else if (row->map != MAP_1) {
+		if (row->pp != 0)
+			put(b, row->pp);
+		if (f->w || (f->reg | f->rm) & 8)
+			put(b, (uint8_t)(0x40 | f->w << 3 | (f->reg & 8) >> 1 |
+					 (f->rm & 8) >> 3));
+		put(b, 0x0f);
+		if (row->map == MAP_0F38)
+			put(b, 0x38);
+		if (row->map == MAP_0F3A)
+			put(b, 0x3a);
+	}
+	put(b, row->op);
+}
+
+/* va: of the memory form; 0: the register form. Either may not exist. */
+static bool put_simd(struct code_block *b, const struct simd_row *row,
+		     uint64_t va, uint64_t *rng)
+{
+	struct simd_form f = {.row = row,
+			      .mem = va != 0,
+			      .reg = below(rng, 16),
+			      .rm = below(rng, 16),
+			      .v = row->attr & S_NDS ? below(rng, 16) : 0};
+
+	f.vex = row->attr & S_NOLEG || (row->attr & S_VEX && below(rng, 2));
+	f.l =
+	    f.vex && !(row->attr & S_L0) && (row->attr & S_L1 || below(rng, 2));
+	f.w = !(row->attr & S_W0) && (row->attr & S_W1 || below(rng, 2));
+	if (row->attr & (f.mem ? S_REG : S_MEM) || simd_vsib(row) ||
+	    (f.mem && (f.rm & 7) == RSP))
+		return false;
+	if (row->ext >= 0)
+		f.reg = (unsigned)row->ext;
+	if (row->low >= 0 && !f.mem)
+		f.rm = (unsigned)row->low;
+	if (f.mem)
+		put_load(b, f.rm, va - 0x40);
+	if (simd_rdi(row))
+		put_load(b, RDI, data_address(rng));
+	put_simd_opcode(b, &f);
+	if (!(row->attr & S_NOMODRM)) {
+		put(b, (uint8_t)((f.mem ? 0x40 : 0xc0) | (f.reg & 7) << 3 |
+				 (f.rm & 7)));
+		if (f.mem)
+			put(b, 0x40);
+	}
+	put_number(b, next_random(rng), simd_imm_bytes(row));
+	return true;
+}
+
+static void put_any_simd(struct code_block *b, uint64_t *rng)
+{
+	put_simd(b, simd_row(below(rng, simd_count())),
+		 below(rng, 2) ? data_address(rng) : 0, rng);
+}
+
+bool block_simd(struct code_block *b, unsigned row, uint64_t va, uint64_t *rng)
+{
+	b->len = 0;
+	b->starts = 1;
+	b->start[0] = 0;
+	block_state(b, rng);
+	return put_simd(b, simd_row(row), va, rng);
+}
+
+/* -- branches and bytes ----------------------------------------------------
+ */
+
+/* Over some of what follows, perhaps into the middle of an instruction. */
+static void put_jump(struct code_block *b, uint64_t *rng)
+{
+	put(b, below(rng, 4) ? 0x70 | (uint8_t)below(rng, 16) : 0xeb);
+	put(b, (uint8_t)below(rng, 24));
+}
+
+/* Calls and jumps by a register, also to where there is no code. */
+static void put_indirect(struct code_block *b, uint64_t *rng)
+{
+	unsigned reg = below(rng, 2) ? RAX : 15;
+	uint64_t to = TEST_FIRST + b->len + 13 + below(rng, 16);
+
+	switch (below(rng, 8)) {
+	case 0:
+		to = ~0ull;
+		break;
+	case 1:
+		to |= 1ull << (47 + below(rng, 17));
+		break;
+	case 2:
+		to += ((uint64_t)TARGET_SIZE) * below(rng, 1u << 20);
+		break;
+	default:
+		break;
+	}
+	put_load(b, reg, to);
+	put(b, reg == 15 ? 0x41 : 0x40);
+	put(b, 0xff);
+	put(b, (uint8_t)((below(rng, 2) ? 0xe0 : 0xd0) | (reg & 7)));
+}
+
+/* A loop of a few turns around one instruction. */
+static void put_loop(struct code_block *b, uint64_t *rng)
+{
+	unsigned start;
+
+	put_load(b, RBX, 1 + below(rng, 40));
+	start = b->len;
+	put(b, 0x48 | (uint8_t)below(rng, 8)); /* add, xor, .. of registers */
+	put(b, (uint8_t)(below(rng, 8) << 3 | 1));
+	put(b, (uint8_t)(0xc0 | below(rng, 2) << 3 | RBP));
+	put(b, 0x48); /* dec rbx; jnz */
+	put(b, 0xff);
+	put(b, 0xcb);
+	put(b, 0x75);
+	put(b, (uint8_t)(start - b->len - 1));
+}
+
+/* What says the time, or is random. */
+static bool is_unequal(const struct code_block *b)
+{
+	for (unsigned n = 0; n + 1 < b->len; n++)
+		if (b->code[n] == 0x0f &&
+		    (b->code[n + 1] == 0x31 || b->code[n + 1] == 0xc7 ||
+		     b->code[n + 1] == 0x01))
+			return true;
+	return false;
+}
+
+static void put_one(struct code_block *b, uint64_t *rng)
+{
+	switch (below(rng, 16)) {
+	case 0:
+		put_jump(b, rng);
+		break;
+	case 1:
+		put_indirect(b, rng);
+		break;
+	case 2:
+		put_loop(b, rng);
+		break;
+	case 3: /* push and pop, or the stack somewhere else */
+		if (below(rng, 4) == 0)
+			put_load(b, RSP, data_address(rng));
+		put(b, 0x50 | (uint8_t)below(rng, 8));
+		put(b, 0x58 | (uint8_t)below(rng, 8));
+		break;
+	case 4:
+		for (unsigned n = below(rng, 4); n-- > 0;)
+			put(b, (uint8_t)next_random(rng));
+		break;
+	case 5:
+	case 6:
+	case 7:
+	case 8:
+		put_any_simd(b, rng);
+		break;
+	default:
+		put_general(b, rng);
+		break;
+	}
+}
+
+void block_state(struct code_block *b, uint64_t *rng)
+{
+	struct pair p;
+
+	while (!pair_generate(&p, &opcode_table[0], rng))
+		;
+	memcpy(b->gpr, p.gpr, sizeof(b->gpr));
+	b->gpr[RSP] = TEST_STACK + 0x1000 + below(rng, 64) * 8;
+	b->rflags = p.rflags;
+}
+
+void block_generate(struct code_block *b, uint64_t *rng)
+{
+	do {
+		unsigned count = 1 + below(rng, 24);
+
+		b->len = b->starts = 0;
+		for (unsigned n = 0; n < count; n++) {
+			b->start[b->starts++] = (uint16_t)b->len;
+			put_one(b, rng);
+		}
+	} while (b->len == 0 || is_unequal(b));
+	block_state(b, rng);
+}

@@ -1,0 +1,380 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * Random code in tier 0 and in tier 1: registers, flags, vector state, memory
+ * and the fault that ends it must be equal. Around the guest's few pages the
+ * host has nothing: who leaves them ends this process. Signals, thousands a
+ * second on whatever stack there is, kick the vCPUs between.
+ *
+ * fuzz_tiers [--seconds=N | --cases=N] [--seed=S] [--first=CASE] [--verify]
+ *
+ * --verify: tier 1 as with soft.jit=verify, which must not find anything.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+
+#include "block.h"
+#include "guest.h"
+#include "host.h"
+#include "vmm/soft/jit/jit.h"
+#include "vmm/soft/simd.h"
+#include "vmm/soft/vec.h"
+#include "x86/cr.h"
+
+#define COMPARED_FLAGS (RFLAGS_ARITH | RFLAGS_DF | RFLAGS_AC | RFLAGS_ID)
+#define SHOWN          10
+#define FAULTS         24  /* of a run */
+#define STATES         3   /* that a block runs from */
+#define TICK_US        200 /* between signals */
+#define PATIENCE       40  /* ticks for one run */
+
+enum { AREA_DATA, AREA_STACK, AREA_CODE, AREAS };
+
+struct end {
+	struct outcome out[FAULTS]; /* that ended it; then it went on behind */
+	unsigned faults;
+	bool stopped;
+	uint8_t memory[AREAS][TEST_AREA];
+	struct xsave_image vec __attribute__((aligned(64)));
+};
+
+static struct {
+	struct guest *tier[2];
+	struct guest *volatile running;
+	volatile unsigned ticks; /* of the run */
+	volatile uint64_t signals;
+	uint64_t cases, stopped, differences;
+	struct end end[2];
+	uint8_t before[2][TEST_AREA];
+	struct xsave_image vec __attribute__((aligned(64)));
+} run;
+
+static void on_tick(int signal)
+{
+	run.signals++;
+	if (run.running != NULL)
+		guest_kick(run.running, ++run.ticks > PATIENCE);
+}
+
+static uint8_t *area(unsigned k)
+{
+	static const uint32_t at[AREAS] = {TEST_DATA, TEST_STACK, TEST_CODE};
+
+	return (uint8_t *)(uintptr_t)at[k];
+}
+
+static size_t area_bytes(unsigned k)
+{
+	return k == AREA_CODE ? 4096 : TEST_AREA;
+}
+
+static int make_memory(void)
+{
+	uint8_t *all =
+	    mmap((void *)(uintptr_t)TEST_BASE, 2 * MiB, PROT_NONE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+
+	if (all == MAP_FAILED)
+		return -1;
+	mprotect(all, 0x4000, PROT_READ | PROT_WRITE);
+	for (unsigned k = 0; k < AREAS; k++)
+		mprotect(area(k), area_bytes(k), PROT_READ | PROT_WRITE);
+	return 0;
+}
+
+/* -- one case
+ * ---------------------------------------------------------------- */
+
+static void random_bytes(void *to, size_t len, uint64_t *rng)
+{
+	for (size_t at = 0; at + 8 <= len; at += 8) {
+		uint64_t value = next_random(rng);
+
+		memcpy((uint8_t *)to + at, &value, 8);
+	}
+}
+
+static void random_vectors(uint64_t *rng)
+{
+	memset(&run.vec, 0, sizeof(run.vec));
+	random_bytes(run.vec.st, 128, rng);
+	for (unsigned k = 0; k < 8; k++)
+		memset(run.vec.st[k] + 10, 0, 6);
+	random_bytes(run.vec.xmm, sizeof(run.vec.xmm), rng);
+	random_bytes(run.vec.extended, 256, rng);
+	run.vec.fcw = 0x37f;
+	run.vec.ftw = (uint8_t)next_random(rng);
+	/* Seldom with exceptions unmasked. */
+	run.vec.mxcsr = next_random(rng) % 16 ? 0x1f80 : 0x1f80 & ~0x80u;
+	run.vec.xstate_bv = XCR0_X87 | XCR0_SSE | XCR0_AVX;
+}
+
+static void set_memory(const struct code_block *b)
+{
+	memset(area(AREA_CODE), CODE_FILLER, 4096);
+	memcpy((void *)(uintptr_t)TEST_FIRST, b->code, b->len);
+	for (unsigned k = 0; k < AREA_CODE; k++)
+		memcpy(area(k), run.before[k], TEST_AREA);
+}
+
+/* The first instruction behind rip, or 0. */
+static uint64_t behind(const struct code_block *b, uint64_t rip)
+{
+	for (unsigned n = 0; n < b->starts && rip >= TEST_FIRST; n++)
+		if (TEST_FIRST + b->start[n] > rip)
+			return TEST_FIRST + b->start[n];
+	return 0;
+}
+
+static void run_from_fault_to_fault(struct guest *g, const struct code_block *b,
+				    struct end *end)
+{
+	const uint64_t *gpr = b->gpr;
+	uint64_t rflags = b->rflags, rip = TEST_FIRST;
+
+	for (end->faults = 0; end->faults < FAULTS && rip != 0;) {
+		struct outcome *out = &end->out[end->faults++];
+
+		guest_run(g, gpr, rflags, rip, out);
+		gpr = out->gpr;
+		rflags = out->rflags;
+		rip = out->vector < 0 ? 0 : behind(b, out->rip);
+	}
+}
+
+static void run_tier(const struct code_block *b, unsigned tier, bool forget)
+{
+	struct guest *g = run.tier[tier];
+	struct end *end = &run.end[tier];
+
+	set_memory(b);
+	if (forget)
+		guest_forget(g);
+	guest_set_vectors(g, &run.vec);
+	run.ticks = 0;
+	run.running = g;
+	run_from_fault_to_fault(g, b, end);
+	run.running = NULL;
+	end->stopped = guest_was_stopped(g);
+	guest_vectors(g, &end->vec);
+	for (unsigned k = 0; k < AREAS; k++)
+		memcpy(end->memory[k], area(k), area_bytes(k));
+}
+
+static const char *fault_difference(const struct outcome *a,
+				    const struct outcome *b)
+{
+	if (a->vector != b->vector || a->rip != b->rip ||
+	    a->error != b->error || (a->vector == X86_PF && a->cr2 != b->cr2))
+		return "faults";
+	if (memcmp(a->gpr, b->gpr, sizeof(a->gpr)) != 0)
+		return "registers";
+	return (a->rflags ^ b->rflags) & COMPARED_FLAGS ? "flags" : NULL;
+}
+
+static const char *difference(const struct end *a, const struct end *b,
+			      unsigned *fault)
+{
+	for (*fault = 0; *fault < a->faults; ++*fault) {
+		const char *what =
+		    fault_difference(&a->out[*fault], &b->out[*fault]);
+
+		if (what != NULL)
+			return what;
+	}
+	--*fault;
+	for (unsigned k = 0; k < AREAS; k++)
+		if (memcmp(a->memory[k], b->memory[k], area_bytes(k)) != 0)
+			return "memory";
+	if (memcmp(&a->vec, &b->vec, 416) != 0 ||
+	    memcmp(a->vec.extended, b->vec.extended, 256) != 0)
+		return "vectors";
+	return NULL;
+}
+
+static void show(const struct code_block *b, const char *what, unsigned fault,
+		 uint64_t number)
+{
+	printf("# case %" PRIu64 ": %s differ, at fault %u\n# code:", number,
+	       what, fault);
+	for (unsigned n = 0; n < b->len; n++)
+		printf(" %02x", b->code[n]);
+	printf("\n");
+	for (unsigned t = 0; t < 2; t++) {
+		const struct outcome *o = &run.end[t].out[fault];
+
+		printf("# tier %u: vector %d error %" PRIx64 " cr2 %" PRIx64
+		       " rip %" PRIx64 " flags %" PRIx64 "\n#  ",
+		       t, o->vector, o->error, o->cr2, o->rip, o->rflags);
+		for (unsigned n = 0; n < 16; n++)
+			printf(" %" PRIx64, o->gpr[n]);
+		printf("\n");
+	}
+}
+
+static void run_case(uint64_t number, uint64_t seed)
+{
+	uint64_t rng = seed ^ number * 0xda942042e4dd58b5u;
+	static struct code_block b;
+
+	block_generate(&b, &rng);
+	guest_all_hot(run.tier[1], number & 1);
+	for (unsigned k = 0; k < AREA_CODE; k++)
+		random_bytes(run.before[k], TEST_AREA, &rng);
+	for (unsigned n = 0; n < STATES; n++) {
+		const char *what;
+		unsigned fault = 0;
+
+		random_vectors(&rng);
+		run_tier(&b, 0, n == 0);
+		run_tier(&b, 1, n == 0);
+		if (run.end[0].stopped || run.end[1].stopped) {
+			run.stopped++;
+			return;
+		}
+		what = guest_failure(run.tier[1]);
+		if (what == NULL)
+			what = difference(&run.end[0], &run.end[1], &fault);
+		if (what != NULL) {
+			if (run.differences++ < SHOWN)
+				show(&b, what, fault, number);
+			return;
+		}
+		/* The code may have been written to: it is another then. */
+		if (memcmp(b.code, run.end[0].memory[AREA_CODE] + 0x400,
+			   b.len) != 0)
+			return;
+		block_state(&b, &rng);
+	}
+}
+
+/* -- more vector instructions than there is room for stubs
+ * ------------------------------------------------- */
+
+/* VPADDB and its like, all registers: 240 in a page, then HLT's #GP. */
+static unsigned many_vectors(struct guest *g)
+{
+	static const uint8_t ops[] = {0xfc, 0xfd, 0xfe, 0xd4, 0xf8, 0xf9,
+				      0xfa, 0xfb, 0xef, 0xeb, 0xdb, 0xdf};
+	struct code_block b = {.rflags = RFLAGS_ONE};
+	unsigned next = 0, wrong = 0;
+
+	while (next + 256 < ARRAY_SIZE(ops) * 4096) {
+		struct outcome out = {0};
+
+		for (b.len = 0; b.len + 5 <= sizeof(b.code); next++) {
+			unsigned reg = next & 15, v = next >> 4 & 15;
+			unsigned rm = next >> 8 & 15;
+			uint8_t insn[5] = {
+			    0xc4,
+			    (uint8_t)((reg & 8 ? 0 : 0x80) | 0x40 |
+				      (rm & 8 ? 0 : 0x20) | 1),
+			    (uint8_t)((~v & 15) << 3 | 1), ops[next >> 12],
+			    (uint8_t)(0xc0 | (reg & 7) << 3 | (rm & 7))};
+
+			memcpy(b.code + b.len, insn, sizeof(insn));
+			b.len += 5;
+		}
+		set_memory(&b);
+		guest_forget(g);
+		guest_run(g, b.gpr, b.rflags, TEST_FIRST, &out);
+		wrong += out.vector != X86_GP || out.rip != TEST_FIRST + b.len;
+	}
+	return wrong;
+}
+
+/* -- operands at the end of memory
+ * ------------------------------------------------------------- */
+
+/* Each vector instruction, one byte further from the end each time. */
+static unsigned memory_end(uint64_t rng)
+{
+	static struct code_block b;
+	unsigned wrong = 0, fault;
+
+	random_vectors(&rng);
+	run.vec.mxcsr = MXCSR_RESET; /* else all of them are tier 0's */
+	for (unsigned row = 0; row < simd_count(); row++)
+		for (unsigned n = 0; n < 3 * 65; n++) {
+			uint64_t va = TEST_DATA + TEST_AREA - n % 65;
+			const char *what;
+
+			if (!block_simd(&b, row, va, &rng))
+				continue;
+			guest_all_hot(run.tier[1], n & 1);
+			run_tier(&b, 0, true);
+			run_tier(&b, 1, true);
+			what = difference(&run.end[0], &run.end[1], &fault);
+			if (what != NULL && wrong++ < SHOWN)
+				show(&b, what, fault, row);
+		}
+	return wrong;
+}
+
+/* -- all
+ * ---------------------------------------------------------------------- */
+
+static bool is_time_over(const struct timespec *start, uint64_t seconds)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec - start->tv_sec >= (long)seconds;
+}
+
+int main(int argc, char **argv)
+{
+	uint64_t seconds = 10, cases = UINT64_MAX, seed = 1, first = 0;
+	unsigned wrong = 0, ends;
+	enum guest_mode mode = GUEST_TIER1;
+	struct timespec start;
+
+	for (int k = 1; k < argc; k++)
+		if (strcmp(argv[k], "--verify") == 0)
+			mode = GUEST_VERIFY;
+		else if (sscanf(argv[k], "--seconds=%" SCNu64, &seconds) != 1 &&
+			 sscanf(argv[k], "--cases=%" SCNu64, &cases) != 1 &&
+			 sscanf(argv[k], "--first=%" SCNu64, &first) != 1 &&
+			 sscanf(argv[k], "--seed=%" SCNu64, &seed) != 1) {
+			fprintf(stderr,
+				"usage: %s [--seconds=N] [--cases=N] "
+				"[--first=CASE] [--seed=S] [--verify]\n",
+				argv[0]);
+			return 1;
+		}
+	if (!jit_host_can() || make_memory() != 0 || host_create() != 0 ||
+	    (run.tier[0] = guest_create(GUEST_TIER0)) == NULL ||
+	    (run.tier[1] = guest_create(mode)) == NULL) {
+		printf("1..0 # skip no BMI2, or the addresses are taken\n");
+		return 0;
+	}
+	clock_gettime(CLOCK_MONOTONIC, &start);
+	while (run.cases < cases && !is_time_over(&start, seconds)) {
+		/* On the alternate stack, too. */
+		if (run.cases % 512 == 0)
+			host_ticks(TICK_US, on_tick, run.cases & 512);
+		run_case(first + run.cases++, seed);
+	}
+	ends = memory_end(seed);
+	host_ticks(0, on_tick, false);
+	random_vectors(&(uint64_t){seed});
+	for (unsigned tier = 0; tier < 2; tier++) {
+		guest_set_vectors(run.tier[tier], &run.vec);
+		wrong += many_vectors(run.tier[tier]);
+	}
+	for (unsigned tier = 0; tier < 2; tier++)
+		guest_destroy(run.tier[tier]);
+	printf("1..3\n%sok 1 - %" PRIu64 " cases, %" PRIu64
+	       " without an end, %" PRIu64 " signals, seed %" PRIu64
+	       ": %" PRIu64 " differ\n",
+	       run.differences != 0 ? "not " : "", run.cases, run.stopped,
+	       run.signals, seed, run.differences);
+	printf("%sok 2 - more vector instructions than stubs\n",
+	       wrong != 0 ? "not " : "");
+	printf("%sok 3 - vector operands at the end of memory\n",
+	       ends != 0 ? "not " : "");
+	return run.differences != 0 || wrong != 0 || ends != 0;
+}
