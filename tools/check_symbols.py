@@ -12,8 +12,9 @@ import sys
 
 ALLOWED = {
     # Making and destroying.
-    "aligned_alloc", "calloc", "free", "mmap64", "mmap", "munmap", "mprotect", "getrandom",
-    "memfd_create", "ftruncate64", "ftruncate", "close", "__errno_location",
+    "aligned_alloc", "calloc", "free", "mmap64", "mmap", "munmap", "mprotect",
+    "mremap", "getrandom", "memfd_create", "ftruncate64", "ftruncate", "close",
+    "__errno_location",
     "err_set", "err_sys",
     # Leaving an instruction: no vector registers (not with sanitizers, see
     # SOFT_EAGER_LEAVE).

@@ -6,6 +6,8 @@
 #include "vmm/soft/access.h"
 #include "vmm/mem.h"
 #include "vmm/soft/debug.h"
+#include "vmm/soft/handlers.h"
+#include "vmm/soft/split.h"
 
 /* As the page of va reads or writes after its translation. */
 static bool in_ram(const struct cpu *c, uint64_t gpa)
@@ -178,10 +180,18 @@ static void make_writable(struct cpu *c, const struct insn *i, uint64_t va,
 	}
 }
 
+/* XCHG with memory locks without the prefix. */
+static bool is_locked(const struct insn *i)
+{
+	return (i->flags & INSN_LOCK) ||
+	       (i->op != OP_NONE_ROW && opcode_table[i->op].handler == &h_xchg);
+}
+
 void *operand_slow(struct cpu *c, const struct insn *i, uint64_t va,
 		   unsigned len, enum access access)
 {
 	uint64_t gpa;
+	void *p;
 
 	check_alignment(c, i, va, len);
 	check_breakpoints(c, i, va, len, access);
@@ -193,8 +203,18 @@ void *operand_slow(struct cpu *c, const struct insn *i, uint64_t va,
 			return c->ram + gpa;
 		}
 	} else {
-		mmu_translate(c, i, va, access);
-		mmu_translate(c, i, PAGE_BASE(va + len - 1), access);
+		uint64_t end = PAGE_BASE(va + len - 1), gpa2;
+
+		gpa = mmu_translate(c, i, va, access);
+		gpa2 = mmu_translate(c, i, end, access);
+		if (access == ACCESS_WRITE && i != NULL && is_locked(i) &&
+		    in_ram(c, gpa) && in_ram(c, gpa2)) {
+			make_writable(c, i, va, gpa);
+			make_writable(c, i, end, gpa2);
+			p = split_operand(c, gpa, gpa2);
+			if (p != NULL)
+				return p;
+		}
 	}
 	return bounce(c, i, va, len, access);
 }

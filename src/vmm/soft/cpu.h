@@ -263,7 +263,8 @@ struct cpu {
 	/* Bounce buffer: a memory operand that is not one piece of RAM. */
 	uint8_t bounce[4096] __attribute__((aligned(64)));
 	uint64_t bounce_va;
-	uint32_t bounce_len; /* 0: none under way */
+	uint32_t bounce_len;   /* 0: none under way */
+	uint8_t *split_window; /* split.c: two pages side by side */
 
 	struct vmcpu *vcpu;
 	struct soft_vm *svm;

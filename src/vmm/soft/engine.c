@@ -9,6 +9,7 @@
 #include "vmm/cpuid.h"
 #include "vmm/soft/cpu.h"
 #include "vmm/soft/jit/jit.h"
+#include "vmm/soft/split.h"
 #include "x86/features.h"
 
 /* -- the VM's part
@@ -95,6 +96,7 @@ static void soft_vcpu_destroy(struct vmcpu *vcpu)
 	native_destroy(c);
 	jit_destroy(c);
 	blocks_destroy(c);
+	split_destroy(c);
 	tlbs_destroy(c);
 	smc_destroy(c);
 	free(c->xsave);
