@@ -226,6 +226,7 @@ static bool get_vex(struct decoder *s, uint8_t first)
 		d->b = p3 >> 4 & 1;
 	}
 	if (s->code_size != 8) {
+		d->vvvv3 = (d->vvvv & 8) != 0;
 		d->vvvv &= 7;
 		s->rex &= REX_W;
 	}
@@ -625,8 +626,9 @@ static exec_fn choose_exec(struct cpu *c, const struct decoder *s,
 		return exec_ud;
 	if ((o->attr & OP_PM) && real_or_v86)
 		return exec_ud;
-	if ((o->attr & OP_VEX) && (s->d->vector_len != 0 || real_or_v86 ||
-				   (s->d->vvvv != 0 && !uses_vvvv(o))))
+	if ((o->attr & OP_VEX) &&
+	    (s->d->vector_len != 0 || real_or_v86 ||
+	     ((s->d->vvvv != 0 || s->d->vvvv3) && !uses_vvvv(o))))
 		return exec_ud;
 	if ((o->attr & OP_CPL0) && c->cpl != 0)
 		return exec_gp0;
@@ -708,7 +710,8 @@ static void decode_vector(struct cpu *c, struct decoder *s)
 	    !cpu_model_has(c->svm->vm->cpu_model, X86_FEATURE_CMOV))
 		return;
 	if (d->is_vex &&
-	    ((d->vvvv != 0 && !simd_uses_vvvv(row)) || is_real_or_v86(c)))
+	    (((d->vvvv != 0 || d->vvvv3) && !simd_uses_vvvv(row)) ||
+	     is_real_or_v86(c)))
 		return;
 	if (simd_vsib(row) && (s->modrm_mod == 3 || (d->modrm & 7) != 4))
 		return;

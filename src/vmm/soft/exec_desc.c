@@ -373,12 +373,10 @@ EXEC(arpl)
 	uint16_t rpl = GET16(i->b) & 3, selector;
 
 	if (i->flags & INSN_MEM) {
-		uint16_t *p = OPERAND_RW(16);
-
-		selector = *p;
+		/* Written only when it changes. */
+		selector = LOAD_OPERAND(16);
 		if ((selector & 3) < rpl)
-			*p = (uint16_t)((selector & ~3u) | rpl);
-		operand_end(c, i);
+			STORE_OPERAND(16, (uint16_t)((selector & ~3u) | rpl));
 	} else {
 		selector = GET16(i->a);
 		if ((selector & 3) < rpl)

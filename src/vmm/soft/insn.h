@@ -117,6 +117,8 @@ struct dec {
 	uint8_t reg, rm; /* ModRM.reg and .rm with their extension bits */
 	uint8_t index;   /* SIB.index with its extension bits, even if 4 */
 	uint8_t vvvv;
+	bool vvvv3; /* bit 3 of it, which 32-bit code ignores, but not if
+		       vvvv must be 1111 */
 	uint8_t vector_len; /* 0: 128, 1: 256, 2: 512 bits */
 	uint8_t evex_r2;    /* EVEX.R' inverted: bit 4 of ModRM.reg */
 	uint8_t aaa;        /* EVEX opmask */
