@@ -229,12 +229,13 @@ static void deliver_interrupt(struct cpu *c)
 /* What comes between two instructions; false: leave, the room wants us. */
 static bool events(struct cpu *c)
 {
+	/* First, for a guest may make faults without end: #AC in #AC's. */
+	if (unlikely(c->kick != 0 || c->tlb->kick != 0) && !serve_kick(c))
+		return false;
 	if (unlikely(c->exception.valid)) {
 		c->link_from = NULL;
 		exception_deliver(c);
 	}
-	if (unlikely(c->kick != 0 || c->tlb->kick != 0) && !serve_kick(c))
-		return false;
 	if (unlikely(c->jit != NULL && c->jit->full)) {
 		c->link_from = NULL;
 		blocks_flush(c);
