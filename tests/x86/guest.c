@@ -27,6 +27,7 @@ struct guest {
 	struct vmcpu vcpu;
 	struct vm_exit exit;
 	uint64_t translated;
+	size_t code_used; /* when all was forgotten last */
 	_Atomic bool stop;
 };
 
@@ -141,7 +142,14 @@ static void run_until_fault(struct guest *g, struct cpu *c)
 
 void guest_forget(struct guest *g)
 {
-	blocks_flush(g->vcpu.engine_data);
+	struct cpu *c = g->vcpu.engine_data;
+
+	/* A flush empties a large table. */
+	blocks_drop_page(c, TEST_CODE);
+	if (c->jit != NULL && c->jit->full)
+		blocks_flush(c);
+	if (c->jit != NULL)
+		g->code_used = c->jit->code.used;
 }
 
 void guest_all_hot(struct guest *g, bool hot)
@@ -218,7 +226,7 @@ void guest_run(struct guest *g, const uint64_t gpr[16], uint64_t rflags,
 	c->rip = rip;
 	run_until_fault(g, c);
 	if (c->jit != NULL)
-		g->translated += c->jit->code.used > c->jit->code_start;
+		g->translated += c->jit->code.used > g->code_used;
 	vec_leave(c);
 	memcpy(out->gpr, c->gpr, sizeof(out->gpr));
 	out->rflags = rflags_get(c);
