@@ -19,6 +19,24 @@ struct mem slot_of(unsigned guest)
 		      (int32_t)(offsetof(struct tlb, r13) + (guest - 13) * 8));
 }
 
+/* The register of a one-register form, in a free one if it is in memory. */
+unsigned low_register(struct translation_unit *u, unsigned guest, bool load)
+{
+	unsigned host = host_of(guest);
+
+	if (host != HOST_NONE)
+		return host;
+	if (load)
+		emit_load(&u->e, T1, slot_of(guest));
+	return T1;
+}
+
+void low_register_done(struct translation_unit *u, unsigned guest)
+{
+	if (host_of(guest) == HOST_NONE)
+		emit_store(&u->e, slot_of(guest), T1);
+}
+
 /* -- addresses ------------------------------------------------------------
  */
 

@@ -295,25 +295,6 @@ static bool fence(struct translation_unit *u, const struct rule *rule)
 /* -- moves
  * ---------------------------------------------------------------------- */
 
-/* The register of a one-register form, in a free one if it is in memory. */
-static unsigned low_register(struct translation_unit *u, unsigned guest,
-			     bool load)
-{
-	unsigned host = host_of(guest);
-
-	if (host != HOST_NONE)
-		return host;
-	if (load)
-		emit_load(&u->e, T1, slot_of(guest));
-	return T1;
-}
-
-static void low_register_done(struct translation_unit *u, unsigned guest)
-{
-	if (host_of(guest) == HOST_NONE)
-		emit_store(&u->e, slot_of(guest), T1);
-}
-
 static bool mov_immediate(struct translation_unit *u)
 {
 	const struct insn *i = u->i;
@@ -549,208 +530,6 @@ static bool swapgs(struct translation_unit *u, const struct rule *rule)
 	return true;
 }
 
-/* -- the stack, in 64-bit mode
- * ----------------------------------------------------------- */
-
-#define RSP 4
-#define RBP 5
-
-/* Eight bytes at guest register base + disp. */
-static struct mem stack_probe(struct translation_unit *u, unsigned base,
-			      int32_t disp, bool write, enum away away)
-{
-	return probe_emit(
-	    u, mem_at(host_of(base), disp),
-	    (struct probe){.bytes = 8, .write = write, .away = (uint8_t)away});
-}
-
-static void stack_adjust(struct translation_unit *u, int32_t by)
-{
-	emit_lea(&u->e, host_of(RSP), mem_at(host_of(RSP), by));
-}
-
-/* What is pushed waits in memory while the stack is looked up. */
-static bool push_memory(struct translation_unit *u)
-{
-	struct mem mem;
-
-	if (!address_possible(u))
-		return false;
-	mem = operand_emit(u, (struct probe){.bytes = 8, .away = AWAY_INTERP});
-	emit_load(&u->e, T1, mem);
-	emit_store(&u->e, FRAME(scratch), T1);
-	mem = stack_probe(u, RSP, -8, true, AWAY_INTERP);
-	emit_load(&u->e, T1, FRAME(scratch));
-	emit_store(&u->e, mem, T1);
-	stack_adjust(u, -8);
-	return true;
-}
-
-static bool push(struct translation_unit *u, const struct rule *rule)
-{
-	unsigned host;
-	struct mem mem;
-
-	if (u->i->lsize != 3)
-		return false;
-	if (u->i->flags & INSN_MEM)
-		return push_memory(u);
-	mem = stack_probe(u, RSP, -8, true, AWAY_INTERP);
-	if (u->o->operands == OPERANDS_R || u->o->operands == OPERANDS_E) {
-		host = low_register(u, u->i->a / 8, true);
-		emit_store(&u->e, mem, host);
-	} else {
-		emit_op_mem(
-		    &u->e, (struct op){.map = MAP_1, .opcode = 0xc7, .w = true},
-		    0, mem);
-		emit_imm(&u->e, (uint64_t)u->i->imm, 4);
-	}
-	stack_adjust(u, -8);
-	return true;
-}
-
-static bool pop(struct translation_unit *u, const struct rule *rule)
-{
-	unsigned guest = u->i->a / 8;
-	struct mem mem;
-
-	if (u->i->lsize != 3 || u->i->flags & INSN_MEM)
-		return false;
-	mem = stack_probe(u, RSP, 0, false, AWAY_INTERP);
-	emit_load(&u->e, low_register(u, guest, false), mem);
-	low_register_done(u, guest);
-	if (guest != RSP)
-		stack_adjust(u, 8);
-	return true;
-}
-
-static bool leave(struct translation_unit *u, const struct rule *rule)
-{
-	struct mem mem;
-
-	if (u->i->lsize != 3)
-		return false;
-	mem = stack_probe(u, RBP, 0, false, AWAY_INTERP);
-	emit_load(&u->e, T1, mem);
-	emit_lea(&u->e, host_of(RSP), mem_at(host_of(RBP), 8));
-	emit_mov(&u->e, host_of(RBP), T1);
-	return true;
-}
-
-/* -- branches
- * ------------------------------------------------------------------- */
-
-static bool goes_back(const struct translation_unit *u, int64_t rel)
-{
-	return rel >= 0 && rel <= u->i->off;
-}
-
-static bool jcc(struct translation_unit *u, const struct rule *rule)
-{
-	unsigned condition = u->o->op & 15;
-
-	if (goes_back(u, u->i->imm) && !u->probed)
-		kick_check(u);
-	chain(u, emit_jcc(&u->e, condition), u->i->imm, AWAY_TARGET);
-	chain(u, emit_jmp(&u->e), u->i->off + u->i->len, AWAY_TARGET);
-	u->ended = true;
-	return true;
-}
-
-static bool jmp(struct translation_unit *u, const struct rule *rule)
-{
-	if (goes_back(u, u->i->imm) && !u->probed)
-		kick_check(u);
-	chain(u, emit_jmp(&u->e), u->i->imm, AWAY_TARGET);
-	u->ended = true;
-	return true;
-}
-
-/* The return address goes to the place below the stack. */
-static void push_return(struct translation_unit *u, struct mem mem)
-{
-	emit_load(&u->e, T1, FRAME(rip_base));
-	emit_lea(&u->e, T1, mem_at(T1, u->i->off + u->i->len));
-	emit_store(&u->e, mem, T1);
-	stack_adjust(u, -8);
-}
-
-static bool call(struct translation_unit *u, const struct rule *rule)
-{
-	push_return(u, stack_probe(u, RSP, -8, true, AWAY_EXIT));
-	chain(u, emit_jmp(&u->e), u->i->imm, AWAY_CALLED);
-	u->ended = true;
-	return true;
-}
-
-/* T0 is the target of a branch by an operand. */
-static bool indirect_target(struct translation_unit *u)
-{
-	unsigned host;
-
-	if (u->i->lsize != 3)
-		return false;
-	if (u->i->flags & INSN_MEM) {
-		if (!address_possible(u))
-			return false;
-		emit_load(&u->e, T0,
-			  operand_emit(u, (struct probe){.bytes = 8,
-							 .away = AWAY_EXIT}));
-		return true;
-	}
-	host = host_of(u->i->a / 8);
-	if (host == HOST_NONE)
-		emit_load(&u->e, T0, slot_of(u->i->a / 8));
-	else
-		emit_mov(&u->e, T0, host);
-	return true;
-}
-
-static bool jump_indirect(struct translation_unit *u, const struct rule *rule)
-{
-	uint8_t *missed;
-
-	if (!indirect_target(u))
-		return false;
-	lookup_check(u, &missed);
-	detour_add(u, AWAY_EXIT, missed, 0);
-	lookup_jump(u);
-	u->ended = true;
-	return true;
-}
-
-/* The target is known to be good before anything is pushed. */
-static bool call_indirect(struct translation_unit *u, const struct rule *rule)
-{
-	uint8_t *missed;
-
-	if (!indirect_target(u))
-		return false;
-	lookup_check(u, &missed);
-	detour_add(u, AWAY_EXIT, missed, 0);
-	emit_store(&u->e, FRAME(scratch), T0);
-	push_return(u, stack_probe(u, RSP, -8, true, AWAY_EXIT));
-	emit_load(&u->e, T0, FRAME(scratch));
-	lookup_jump(u);
-	u->ended = true;
-	return true;
-}
-
-static bool ret(struct translation_unit *u, const struct rule *rule)
-{
-	uint8_t *missed;
-
-	if (u->i->lsize != 3)
-		return false;
-	emit_load(&u->e, T0, stack_probe(u, RSP, 0, false, AWAY_EXIT));
-	lookup_check(u, &missed);
-	detour_add(u, AWAY_EXIT, missed, 0);
-	stack_adjust(u, 8 + (int32_t)u->i->imm);
-	lookup_jump(u);
-	u->ended = true;
-	return true;
-}
-
 /* -- the table
  * ------------------------------------------------------------------ */
 
@@ -758,7 +537,7 @@ static bool ret(struct translation_unit *u, const struct rule *rule)
 	{&h_##name, translate, USE_##first, USE_##second, bytes},
 #define RULE_SET(cc)  RULE(set##cc, as_is, W, NONE, 0)
 #define RULE_CMOV(cc) RULE(cmov##cc, as_is, RW, R, 0)
-#define RULE_J(cc)    RULE(j##cc, jcc, NONE, NONE, 0)
+#define RULE_J(cc)    RULE(j##cc, translate_jcc, NONE, NONE, 0)
 
 // clang-format off
 const struct rule rules[] = {
@@ -835,9 +614,9 @@ const struct rule rules[] = {
 	RULE(xadd, as_is, RW, RW, 0)
 	RULE(cmpxchg, as_is, RW, R, 0)
 	RULE(cmpxchg8b, cmpxchg8b, RW, NONE, 0)
-	RULE(push, push, R, NONE, 0)
-	RULE(pop, pop, W, NONE, 0)
-	RULE(leave, leave, NONE, NONE, 0)
+	RULE(push, translate_push, R, NONE, 0)
+	RULE(pop, translate_pop, W, NONE, 0)
+	RULE(leave, translate_leave, NONE, NONE, 0)
 	RULE(sahf, flags_in_ah, NONE, NONE, 0)
 	RULE(lahf, flags_in_ah, NONE, NONE, 0)
 	RULE(cmc, plain, NONE, NONE, 0)
@@ -848,11 +627,11 @@ const struct rule rules[] = {
 	RULE(nop, nothing, NONE, NONE, 0)
 	RULE(fence, fence, NONE, NONE, 0)
 	CONDITIONS(RULE_J)
-	RULE(jmp, jmp, NONE, NONE, 0)
-	RULE(call, call, NONE, NONE, 0)
-	RULE(jmpn, jump_indirect, R, NONE, 0)
-	RULE(calln, call_indirect, R, NONE, 0)
-	RULE(ret, ret, NONE, NONE, 0)
+	RULE(jmp, translate_jmp, NONE, NONE, 0)
+	RULE(call, translate_call, NONE, NONE, 0)
+	RULE(jmpn, translate_jump_indirect, R, NONE, 0)
+	RULE(calln, translate_call_indirect, R, NONE, 0)
+	RULE(ret, translate_ret, NONE, NONE, 0)
 	{NULL, NULL, 0, 0, 0},
 };
 // clang-format on

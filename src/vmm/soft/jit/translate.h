@@ -81,6 +81,18 @@ struct rule {
 extern const struct rule rules[];
 #define RULE_NONE 0xffff
 unsigned rule_find(const struct handler *handler);
+/* flow.c: rules of the stack and of branches. */
+bool translate_push(struct translation_unit *u, const struct rule *rule);
+bool translate_pop(struct translation_unit *u, const struct rule *rule);
+bool translate_leave(struct translation_unit *u, const struct rule *rule);
+bool translate_jcc(struct translation_unit *u, const struct rule *rule);
+bool translate_jmp(struct translation_unit *u, const struct rule *rule);
+bool translate_call(struct translation_unit *u, const struct rule *rule);
+bool translate_jump_indirect(struct translation_unit *u,
+			     const struct rule *rule);
+bool translate_call_indirect(struct translation_unit *u,
+			     const struct rule *rule);
+bool translate_ret(struct translation_unit *u, const struct rule *rule);
 /* vector.c: false for what is not a plain vector instruction. */
 bool translate_vector(struct translation_unit *u);
 bool is_plain_vector(const struct simd_row *row);
@@ -88,6 +100,10 @@ bool is_plain_vector(const struct simd_row *row);
 /* memory.c: a guest register's host register, or HOST_NONE; its memory. */
 unsigned host_of(unsigned guest);
 struct mem slot_of(unsigned guest);
+/* The register of a one-register form, in T1 if it lives in memory: then
+   loaded, if asked for, and stored when the instruction is done. */
+unsigned low_register(struct translation_unit *u, unsigned guest, bool load);
+void low_register_done(struct translation_unit *u, unsigned guest);
 /* T0 becomes the operand's linear address; false: tier 0 must. */
 bool address_possible(const struct translation_unit *u);
 void address_emit(struct translation_unit *u);

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/* The stack, and near branches. */
+#include "vmm/soft/exec.h"
+#include "vmm/soft/jit/translate.h"
+
+/* -- the stack, in 64-bit mode
+ * ----------------------------------------------------------- */
+
+#define RSP 4
+#define RBP 5
+
+/* Eight bytes at guest register base + disp. */
+static struct mem stack_probe(struct translation_unit *u, unsigned base,
+			      int32_t disp, bool write, enum away away)
+{
+	return probe_emit(
+	    u, mem_at(host_of(base), disp),
+	    (struct probe){.bytes = 8, .write = write, .away = (uint8_t)away});
+}
+
+static void stack_adjust(struct translation_unit *u, int32_t by)
+{
+	emit_lea(&u->e, host_of(RSP), mem_at(host_of(RSP), by));
+}
+
+/* What is pushed waits in memory while the stack is looked up. */
+static bool push_memory(struct translation_unit *u)
+{
+	struct mem mem;
+
+	if (!address_possible(u))
+		return false;
+	mem = operand_emit(u, (struct probe){.bytes = 8, .away = AWAY_INTERP});
+	emit_load(&u->e, T1, mem);
+	emit_store(&u->e, FRAME(scratch), T1);
+	mem = stack_probe(u, RSP, -8, true, AWAY_INTERP);
+	emit_load(&u->e, T1, FRAME(scratch));
+	emit_store(&u->e, mem, T1);
+	stack_adjust(u, -8);
+	return true;
+}
+
+bool translate_push(struct translation_unit *u, const struct rule *rule)
+{
+	unsigned host;
+	struct mem mem;
+
+	if (u->i->lsize != 3)
+		return false;
+	if (u->i->flags & INSN_MEM)
+		return push_memory(u);
+	mem = stack_probe(u, RSP, -8, true, AWAY_INTERP);
+	if (u->o->operands == OPERANDS_R || u->o->operands == OPERANDS_E) {
+		host = low_register(u, u->i->a / 8, true);
+		emit_store(&u->e, mem, host);
+	} else {
+		emit_op_mem(
+		    &u->e, (struct op){.map = MAP_1, .opcode = 0xc7, .w = true},
+		    0, mem);
+		emit_imm(&u->e, (uint64_t)u->i->imm, 4);
+	}
+	stack_adjust(u, -8);
+	return true;
+}
+
+bool translate_pop(struct translation_unit *u, const struct rule *rule)
+{
+	unsigned guest = u->i->a / 8;
+	struct mem mem;
+
+	if (u->i->lsize != 3 || u->i->flags & INSN_MEM)
+		return false;
+	mem = stack_probe(u, RSP, 0, false, AWAY_INTERP);
+	emit_load(&u->e, low_register(u, guest, false), mem);
+	low_register_done(u, guest);
+	if (guest != RSP)
+		stack_adjust(u, 8);
+	return true;
+}
+
+bool translate_leave(struct translation_unit *u, const struct rule *rule)
+{
+	struct mem mem;
+
+	if (u->i->lsize != 3)
+		return false;
+	mem = stack_probe(u, RBP, 0, false, AWAY_INTERP);
+	emit_load(&u->e, T1, mem);
+	emit_lea(&u->e, host_of(RSP), mem_at(host_of(RBP), 8));
+	emit_mov(&u->e, host_of(RBP), T1);
+	return true;
+}
+
+/* -- branches
+ * ------------------------------------------------------------------- */
+
+static bool goes_back(const struct translation_unit *u, int64_t rel)
+{
+	return rel >= 0 && rel <= u->i->off;
+}
+
+bool translate_jcc(struct translation_unit *u, const struct rule *rule)
+{
+	unsigned condition = u->o->op & 15;
+
+	if (goes_back(u, u->i->imm) && !u->probed)
+		kick_check(u);
+	chain(u, emit_jcc(&u->e, condition), u->i->imm, AWAY_TARGET);
+	chain(u, emit_jmp(&u->e), u->i->off + u->i->len, AWAY_TARGET);
+	u->ended = true;
+	return true;
+}
+
+bool translate_jmp(struct translation_unit *u, const struct rule *rule)
+{
+	if (goes_back(u, u->i->imm) && !u->probed)
+		kick_check(u);
+	chain(u, emit_jmp(&u->e), u->i->imm, AWAY_TARGET);
+	u->ended = true;
+	return true;
+}
+
+/* The return address goes to the place below the stack. */
+static void push_return(struct translation_unit *u, struct mem mem)
+{
+	emit_load(&u->e, T1, FRAME(rip_base));
+	emit_lea(&u->e, T1, mem_at(T1, u->i->off + u->i->len));
+	emit_store(&u->e, mem, T1);
+	stack_adjust(u, -8);
+}
+
+bool translate_call(struct translation_unit *u, const struct rule *rule)
+{
+	push_return(u, stack_probe(u, RSP, -8, true, AWAY_EXIT));
+	chain(u, emit_jmp(&u->e), u->i->imm, AWAY_CALLED);
+	u->ended = true;
+	return true;
+}
+
+/* T0 is the target of a branch by an operand. */
+static bool indirect_target(struct translation_unit *u)
+{
+	unsigned host;
+
+	if (u->i->lsize != 3)
+		return false;
+	if (u->i->flags & INSN_MEM) {
+		if (!address_possible(u))
+			return false;
+		emit_load(&u->e, T0,
+			  operand_emit(u, (struct probe){.bytes = 8,
+							 .away = AWAY_EXIT}));
+		return true;
+	}
+	host = host_of(u->i->a / 8);
+	if (host == HOST_NONE)
+		emit_load(&u->e, T0, slot_of(u->i->a / 8));
+	else
+		emit_mov(&u->e, T0, host);
+	return true;
+}
+
+bool translate_jump_indirect(struct translation_unit *u,
+			     const struct rule *rule)
+{
+	uint8_t *missed;
+
+	if (!indirect_target(u))
+		return false;
+	lookup_check(u, &missed);
+	detour_add(u, AWAY_EXIT, missed, 0);
+	lookup_jump(u);
+	u->ended = true;
+	return true;
+}
+
+/* The target is known to be good before anything is pushed. */
+bool translate_call_indirect(struct translation_unit *u,
+			     const struct rule *rule)
+{
+	uint8_t *missed;
+
+	if (!indirect_target(u))
+		return false;
+	lookup_check(u, &missed);
+	detour_add(u, AWAY_EXIT, missed, 0);
+	emit_store(&u->e, FRAME(scratch), T0);
+	push_return(u, stack_probe(u, RSP, -8, true, AWAY_EXIT));
+	emit_load(&u->e, T0, FRAME(scratch));
+	lookup_jump(u);
+	u->ended = true;
+	return true;
+}
+
+bool translate_ret(struct translation_unit *u, const struct rule *rule)
+{
+	uint8_t *missed;
+
+	if (u->i->lsize != 3)
+		return false;
+	emit_load(&u->e, T0, stack_probe(u, RSP, 0, false, AWAY_EXIT));
+	lookup_check(u, &missed);
+	detour_add(u, AWAY_EXIT, missed, 0);
+	stack_adjust(u, 8 + (int32_t)u->i->imm);
+	lookup_jump(u);
+	u->ended = true;
+	return true;
+}
