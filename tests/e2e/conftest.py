@@ -91,6 +91,10 @@ class Machine:
 
     def tail(self):
         text = self.output.decode(errors="replace")[-3000:]
+        try:
+            self.process.wait(5)  # it may just be ending
+        except subprocess.TimeoutExpired:
+            return text
         if self.process.poll() is not None:
             errors = self.process.stderr.read().decode(errors="replace")
             text += f"\n[status {self.process.returncode}] {errors}"

@@ -39,7 +39,8 @@ def run(machine, rundir, disk, seed, steps):
         while done < steps:
             done = int(vm.expect(rb"(\d+)\r?\n".decode(), PATIENCE).group(1))
     except AssertionError:
-        if vm.process.poll() not in GUESTS_OWN:
+        # Its output has ended; a sanitizer looks for leaks before it does.
+        if vm.process.wait(PATIENCE) not in GUESTS_OWN:
             raise AssertionError(
                 f"seed {seed}, after {done} steps:\n{vm.tail()}") from None
         return done
