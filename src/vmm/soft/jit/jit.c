@@ -274,6 +274,27 @@ static void sample(struct cpu *c)
 		blocks_found_hot(c, gpa);
 }
 
+/*
+ * A probe of instruction i missed SITE_PATIENCE times. If it did so in less
+ * time than as many longer ways take, it goes to the TLB at once from now on:
+ * the block is translated again.
+ */
+static void wanderer(struct cpu *c, struct tlb *t, const struct insn *i)
+{
+	struct block *b =
+	    (struct block *)(void *)((uint8_t *)(uintptr_t)c->arena +
+				     t->wandering);
+	uint64_t now = __builtin_ia32_rdtsc();
+	uint64_t *then = &c->jit->wandered[(uintptr_t)i / 8 % JIT_WANDERED];
+
+	t->wandering = 0;
+	if (now - *then < SITE_PATIENCE * 64 && b->code != NULL) {
+		((struct insn *)(uintptr_t)i)->flags |= INSN_WANDERS;
+		block_translate_again(c, b);
+	}
+	*then = now;
+}
+
 const struct insn *jit_run(struct cpu *c, const struct block *b)
 {
 	struct tlb *t = c->tlb;
@@ -298,6 +319,8 @@ const struct insn *jit_run(struct cpu *c, const struct block *b)
 	}
 	c->block = (const struct block *)(const void *)(c->arena + out.block);
 	i = (const struct insn *)(const void *)(c->arena + out.at);
+	if (unlikely(t->wandering != 0))
+		wanderer(c, t, i);
 	c->retired += c->block->count - (uint64_t)(i - &c->block->insn[1]);
 	if (unlikely(c->kick != 0)) {
 		c->rip = c->gpr[17] + i->off;
@@ -312,27 +335,6 @@ static bool vec_still_clear(struct cpu *c, bool was_clear)
 	if (c->vec_blocked == VEC_DEAD && was_clear)
 		vec_enter(c);
 	return c->vec_blocked == 0 || !was_clear;
-}
-
-/*
- * A probe of instruction i missed SITE_PATIENCE times. If it did so in less
- * time than as many longer ways take, it goes to the TLB at once from now on:
- * the block is translated again.
- */
-static void wanderer(struct cpu *c, struct tlb *t, const struct insn *i)
-{
-	struct block *b =
-	    (struct block *)(void *)((uint8_t *)(uintptr_t)c->arena +
-				     t->wandering);
-	uint64_t now = __builtin_ia32_rdtsc();
-	uint64_t *then = &c->jit->wandered[(uintptr_t)i / 8 % JIT_WANDERED];
-
-	t->wandering = 0;
-	if (now - *then < SITE_PATIENCE * 64 && b->code != NULL) {
-		((struct insn *)(uintptr_t)i)->flags |= INSN_WANDERS;
-		block_translate_again(c, b);
-	}
-	*then = now;
 }
 
 /*
