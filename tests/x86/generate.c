@@ -91,12 +91,28 @@ static bool is_string(const struct opcode *row)
 	return row->operands == OPERANDS_STRING;
 }
 
+/*
+ * Where vendors differ, and the engine is as one of them: MOVSXD of 16 bits
+ * reads two bytes (Intel) or four (AMD), F3 90 with REX.B is PAUSE (Intel) or
+ * XCHG (AMD).
+ */
+static bool takes_opsize(const struct opcode *row)
+{
+	return !(row->attr & (OP_F64 | OP_VEX)) &&
+	       strcmp(row->name, "movsxd") != 0;
+}
+
+static bool takes_rex(const struct opcode *row)
+{
+	return strcmp(row->name, "pause") != 0;
+}
+
 static void put_prefixes(struct maker *m)
 {
 	const struct opcode *row = m->row;
 
-	m->opsize = row->pp == PP_66 ||
-		    (!(row->attr & (OP_F64 | OP_VEX)) && below(m->rng, 4) == 0);
+	m->opsize =
+	    row->pp == PP_66 || (takes_opsize(row) && below(m->rng, 4) == 0);
 	m->adsize = below(m->rng, 12) == 0 && !is_string(row) &&
 		    !(row->attr & OP_END) &&
 		    row->operands != OPERANDS_A_MOFFS &&
@@ -119,7 +135,7 @@ static void put_prefixes(struct maker *m)
 
 static void choose_rex(struct maker *m)
 {
-	m->has_rex = below(m->rng, 2);
+	m->has_rex = below(m->rng, 2) && takes_rex(m->row);
 	m->rex = m->has_rex ? (uint8_t)below(m->rng, 16) : 0;
 }
 

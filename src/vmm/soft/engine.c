@@ -8,6 +8,7 @@
 
 #include "vmm/cpuid.h"
 #include "vmm/soft/cpu.h"
+#include "vmm/soft/handlers.h"
 #include "vmm/soft/jit/jit.h"
 #include "vmm/soft/split.h"
 #include "x86/features.h"
@@ -67,6 +68,7 @@ static int soft_vm_create(struct vm *vm, struct err *err)
 	svm->phys_mask = MASK(cpu_model_maxphyaddr(vm->cpu_model) - 1, 0);
 	svm->has_1g_pages = cpu_model_has(vm->cpu_model, X86_FEATURE_PDPE1GB);
 	svm->null_keeps_base = cpu_model_is_amd(vm->cpu_model);
+	svm->rotate_keeps_of = soft_host_rotate_keeps_of();
 	svm->jit_bytes = jit_share(vm);
 	svm->jit_verify = vm->soft_jit_verify;
 	svm->jit_hot = vm->soft_jit_hot != 0 ? vm->soft_jit_hot : JIT_HOT;

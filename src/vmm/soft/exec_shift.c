@@ -11,14 +11,14 @@
 			 : "c"((uint8_t)(count))                               \
 			 : "cc", "memory")
 
-#define SHIFT_REG(name, form, bits, sfx, count)                                \
+#define SHIFT_REG(name, form, bits, sfx, count, kept)                          \
 	EXEC(name##_##form##bits)                                              \
 	{                                                                      \
 		uint##bits##_t d = GET##bits(i->a);                            \
 		uint16_t f = c->arith_flags;                                   \
 		SHIFT_ASM(name, sfx, "+r", d, count);                          \
 		SET##bits(i->a, d);                                            \
-		c->arith_flags = f;                                            \
+		c->arith_flags = kept(c, i, f, bits);                          \
 		return next(c, i);                                             \
 	}
 #define SHIFT_MEM(name, form, bits, sfx, count)                                \
@@ -31,25 +31,57 @@
 		c->arith_flags = f;                                            \
 		return next(c, i);                                             \
 	}
-#define SHIFT_FORMS(name, bits, sfx)                                           \
-	SHIFT_REG(name, rr, bits, sfx, REG8(c, REG_RCX))                       \
-	SHIFT_REG(name, ri, bits, sfx, i->imm)                                 \
+#define SHIFT_FORMS(name, kept, bits, sfx)                                     \
+	SHIFT_REG(name, rr, bits, sfx, REG8(c, REG_RCX), all_flags)            \
+	SHIFT_REG(name, ri, bits, sfx, i->imm, kept)                           \
 	SHIFT_MEM(name, mr, bits, sfx, REG8(c, REG_RCX))                       \
 	SHIFT_MEM(name, mi, bits, sfx, i->imm)
-#define SHIFT(name)                                                            \
-	SIZES(SHIFT_FORMS, name)                                               \
+#define SHIFT(name, kept)                                                      \
+	SIZES(SHIFT_FORMS, name, kept)                                         \
 	const struct handler h_##name = {.fn = {[FORM_RR] = ROW(name##_rr),    \
 						[FORM_MR] = ROW(name##_mr),    \
 						[FORM_RI] = ROW(name##_ri),    \
 						[FORM_MI] = ROW(name##_mi)}};
 
-SHIFT(rol)
-SHIFT(ror)
-SHIFT(rcl)
-SHIFT(rcr)
-SHIFT(shl)
-SHIFT(shr)
-SHIFT(sar)
+static inline uint16_t all_flags(const struct cpu *c, const struct insn *i,
+				 uint16_t f, unsigned bits)
+{
+	return f;
+}
+
+/*
+ * OF after a rotate by more than 1 is undefined, and depends on the form on
+ * some hosts: Intel's rotates of a register by an immediate leave it, those
+ * by CL or of memory do not. Translated code has the host's.
+ */
+static inline uint16_t rotate_flags(const struct cpu *c, const struct insn *i,
+				    uint16_t f, unsigned bits)
+{
+	if (!c->svm->rotate_keeps_of || (i->imm & (bits == 64 ? 63 : 31)) < 2)
+		return f;
+	return (f & ~OF_BIT) | (c->arith_flags & OF_BIT);
+}
+
+SHIFT(rol, rotate_flags)
+SHIFT(ror, rotate_flags)
+SHIFT(rcl, all_flags)
+SHIFT(rcr, all_flags)
+SHIFT(shl, all_flags)
+SHIFT(shr, all_flags)
+SHIFT(sar, all_flags)
+
+/* With OF set, 0 rotated by 2: a computed OF is clear. */
+bool soft_host_rotate_keeps_of(void)
+{
+	uint16_t f = OF_BIT;
+	uint32_t zero = 0;
+
+	__asm__ volatile(FLAGS_IN "roll $2, %1" FLAGS_OUT
+			 : "+&a"(f), "+r"(zero)
+			 :
+			 : "cc");
+	return (f & OF_BIT) != 0;
+}
 
 /* -- SHLD, SHRD: ext says CL, else the immediate -----------------------------
  */

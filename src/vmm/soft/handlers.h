@@ -12,4 +12,7 @@
 
 const struct insn *exec_ud(struct cpu *c, const struct insn *i);
 
+/* soft_vm.rotate_keeps_of */
+bool soft_host_rotate_keeps_of(void);
+
 #endif
