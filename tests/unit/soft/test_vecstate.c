@@ -66,7 +66,8 @@ static bool x87_is_initial(const struct xsave_image *x)
  */
 static void forget_initial(struct bench *b, struct choice *ch, uint8_t *memory)
 {
-	struct xsave_image *x = (void *)operand_in(b, ch, memory, OPERAND_MAX);
+	struct xsave_image *x = (void *)operand_in(b, ch, memory, 576);
+	bool has_avx = operand_in(b, ch, memory, b->operand_bytes) != NULL;
 
 	forget_last_64(b, ch, memory);
 	if (!x || (uintptr_t)x & 7) /* misaligned: #GP */
@@ -75,7 +76,7 @@ static void forget_initial(struct bench *b, struct choice *ch, uint8_t *memory)
 		x->xstate_bv &= ~(uint64_t)XCR0_X87;
 	if (all_zero(x->xmm[0], sizeof(x->xmm)))
 		x->xstate_bv &= ~(uint64_t)XCR0_SSE;
-	if (all_zero(x->extended, 256))
+	if (has_avx && all_zero(x->extended, 256))
 		x->xstate_bv &= ~(uint64_t)XCR0_AVX;
 	if (!(x->xstate_bv & XCR0_X87)) {
 		memset(x, 0, offsetof(struct xsave_image, mxcsr));
@@ -86,7 +87,7 @@ static void forget_initial(struct bench *b, struct choice *ch, uint8_t *memory)
 			x->mxcsr = x->mxcsr_mask = 0;
 		memset(x->xmm, 0, sizeof(x->xmm));
 	}
-	if (!(x->xstate_bv & XCR0_AVX))
+	if (has_avx && !(x->xstate_bv & XCR0_AVX))
 		memset(x->extended, 0, 256);
 }
 
@@ -114,6 +115,21 @@ static void damage(struct bench *b, struct xsave_image *x)
 	}
 }
 
+/* Components that the host has enabled and the guest does not have. */
+static uint64_t beyond(const struct bench *b)
+{
+	uint32_t lo, hi;
+
+	__asm__("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
+	return ((uint64_t)hi << 32 | lo) & ~b->fake->c.native->rfbm;
+}
+
+static void random_mask(struct bench *b)
+{
+	b->r.gpr[0] = random_next(&b->rng) & ~beyond(b);
+	b->r.gpr[2] = random_next(&b->rng) & ~(beyond(b) >> 32);
+}
+
 /* What XSAVE or XSAVEC would have written, of another random state. */
 static void make_area(struct bench *b, uint8_t *area, bool compact)
 {
@@ -130,6 +146,8 @@ static void make_area(struct bench *b, uint8_t *area, bool compact)
 			image.xcomp_bv |= n->rfbm;
 	}
 	damage(b, &image);
+	image.xstate_bv &= ~beyond(b);
+	image.xcomp_bv &= ~beyond(b);
 	memcpy(area, &image, bytes);
 }
 
@@ -137,8 +155,7 @@ static void adapt_xrstor(struct bench *b, struct choice *ch)
 {
 	uint8_t *area = operand_in(b, ch, b->fake->page[0], OPERAND_MAX);
 
-	b->r.gpr[0] = random_next(&b->rng);
-	b->r.gpr[2] = random_next(&b->rng);
+	random_mask(b);
 	if (bench_pick(b, 2))
 		b->r.gpr[0] |= 7;
 	if (area)
@@ -170,8 +187,7 @@ static void adapt_xsave(struct bench *b, struct choice *ch)
 {
 	uint8_t *area = operand_in(b, ch, b->fake->page[0], OPERAND_MAX);
 
-	b->r.gpr[0] = random_next(&b->rng);
-	b->r.gpr[2] = random_next(&b->rng);
+	random_mask(b);
 	b->r.image.xstate_bv &= random_next(&b->rng) | 7 * bench_pick(b, 2);
 	if (area)
 		memset(area + XSAVE_LEGACY, 0, XSAVE_HEADER);
