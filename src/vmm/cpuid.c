@@ -79,21 +79,13 @@ static bool host_has_leaf(uint32_t leaf)
  * runs it there.
  */
 static const uint16_t not_implemented[] = {
-    X86_FEATURE_VME,
-    X86_FEATURE_LA57,
-    X86_FEATURE_PKU,
-    X86_FEATURE_ARCH_CAPABILITIES,
-    X86_FEATURE_AVX512F,
-    X86_FEATURE_AVX512DQ,
-    X86_FEATURE_AVX512IFMA,
-    X86_FEATURE_AVX512CD,
-    X86_FEATURE_AVX512BW,
-    X86_FEATURE_AVX512VL,
-    X86_FEATURE_AVX512VBMI,
-    X86_FEATURE_AVX512VBMI2,
-    X86_FEATURE_AVX512VNNI,
-    X86_FEATURE_AVX512BITALG,
-    X86_FEATURE_AVX512VPOPCNTDQ,
+    X86_FEATURE_VME,          X86_FEATURE_LA57,
+    X86_FEATURE_PKU,          X86_FEATURE_AVX512F,
+    X86_FEATURE_AVX512DQ,     X86_FEATURE_AVX512IFMA,
+    X86_FEATURE_AVX512CD,     X86_FEATURE_AVX512BW,
+    X86_FEATURE_AVX512VL,     X86_FEATURE_AVX512VBMI,
+    X86_FEATURE_AVX512VBMI2,  X86_FEATURE_AVX512VNNI,
+    X86_FEATURE_AVX512BITALG, X86_FEATURE_AVX512VPOPCNTDQ,
 };
 
 /* Ours whatever the host has: the engine needs nothing of it for them. */
@@ -109,6 +101,41 @@ static const uint16_t always[] = {
     X86_FEATURE_LAHF_LM,  X86_FEATURE_SYSCALL,      X86_FEATURE_MCE,
     X86_FEATURE_MCA,
 };
+
+/*
+ * The soft engine's word on speculation (docs/cpu.md): tables of CPL 3 never
+ * hold what CPL 3 may not read, and what a kernel does against its CPU's
+ * other leaks, VERW and thunks, does not reach the host's CPU from here. So
+ * kernels are told, in their CPU's words, that there is nothing to do.
+ */
+static const uint16_t speculation_intel[] = {
+    X86_FEATURE_SPEC_CTRL,
+    X86_FEATURE_STIBP,
+    X86_FEATURE_ARCH_CAPABILITIES,
+    X86_FEATURE_BHI_CTRL,
+};
+static const uint16_t speculation_amd[] = {
+    X86_FEATURE_AMD_IBRS,   X86_FEATURE_AMD_STIBP,
+    X86_FEATURE_AMD_SSB_NO, X86_FEATURE_AMD_STIBP_ALWAYS,
+    X86_FEATURE_AMD_BTC_NO, X86_FEATURE_AUTO_IBRS,
+    X86_FEATURE_SRSO_NO,    X86_FEATURE_TSA_SQ_NO,
+    X86_FEATURE_TSA_L1_NO,
+};
+
+static bool is_in(const uint16_t *list, size_t count, unsigned feature)
+{
+	for (size_t n = 0; n < count; n++)
+		if (list[n] == feature)
+			return true;
+	return false;
+}
+
+static bool is_speculation(unsigned feature)
+{
+	return is_in(speculation_intel, ARRAY_SIZE(speculation_intel),
+		     feature) ||
+	       is_in(speculation_amd, ARRAY_SIZE(speculation_amd), feature);
+}
 
 /* -- models: each level is the one before and these (x86-64 psABI, 3.1.1)
  * ---------------- */
@@ -157,7 +184,7 @@ static const char *const level_name[] = {"x86-64", "x86-64-v2", "x86-64-v3",
  * What the host has and we can offer. CPUID takes tens of microseconds on a
  * host that is itself a guest, so each leaf of the table is read once.
  */
-static void take_host(bool has[])
+static void take_host(bool has[], bool is_amd)
 {
 	const struct feature *before = NULL;
 	struct cpuid_regs r = {0};
@@ -177,6 +204,13 @@ static void take_host(bool has[])
 		has[always[n]] = true;
 	for (unsigned n = 0; n < ARRAY_SIZE(not_implemented); n++)
 		has[not_implemented[n]] = false;
+	for (unsigned n = 1; n < X86_FEATURE_COUNT; n++)
+		if (is_speculation(n))
+			has[n] =
+			    is_in(is_amd ? speculation_amd : speculation_intel,
+				  is_amd ? ARRAY_SIZE(speculation_amd)
+					 : ARRAY_SIZE(speculation_intel),
+				  n);
 	/* Without the host's XSAVE, vector state is FXSAVE's. */
 	if (!has[X86_FEATURE_OSXSAVE])
 		has[X86_FEATURE_XSAVE] = false;
@@ -202,7 +236,8 @@ static int reduce_to_model(struct cpu_model *m, const char *name,
 				    "cpu.model=%s: this host or engine "
 				    "lacks %s",
 				    name, feature_table[f].text);
-			m->has[f] = m->has[f] && wanted[f];
+			m->has[f] =
+			    m->has[f] && (wanted[f] || is_speculation(f));
 		}
 		return 0;
 	}
@@ -317,7 +352,8 @@ int cpu_model_create(const char *model, const char *features, uint64_t tsc_hz,
 
 	if (m == NULL)
 		return err_set(err, ENOMEM, "CPU model: out of memory");
-	take_host(m->has);
+	m->is_amd = vendor.ebx == 0x68747541 || vendor.ebx == 0x6f677948;
+	take_host(m->has, m->is_amd);
 	memcpy(possible, m->has, sizeof(possible));
 	error = reduce_to_model(m, model, err);
 	if (error == 0)
@@ -326,9 +362,10 @@ int cpu_model_create(const char *model, const char *features, uint64_t tsc_hz,
 		free(m);
 		return error;
 	}
-	drop_orphans(m->has);
-	m->is_amd = vendor.ebx == 0x68747541 || vendor.ebx == 0x6f677948;
 	m->is_common = model != NULL && strcmp(model, "common") == 0;
+	for (unsigned n = 1; n < X86_FEATURE_COUNT; n++)
+		m->has[n] = m->has[n] && !(m->is_common && is_speculation(n));
+	drop_orphans(m->has);
 	m->is_named =
 	    model != NULL && strcmp(model, "host") != 0 && !m->is_common;
 	m->tsc_hz = tsc_hz;
@@ -338,7 +375,7 @@ int cpu_model_create(const char *model, const char *features, uint64_t tsc_hz,
 			    : 36;
 	m->max_leaf = MIN(MAX(vendor.eax, 0xdu), 0x16u);
 	m->max_extended = host_has_leaf(0x80000008)
-			      ? MIN(host_cpuid(0x80000000, 0).eax, 0x8000001du)
+			      ? MIN(host_cpuid(0x80000000, 0).eax, 0x80000021u)
 			      : 0x80000008;
 	*out = m;
 	return 0;
@@ -354,10 +391,7 @@ static bool is_rooms(unsigned feature)
 	    X86_FEATURE_OSXSAVE, /* follows CR4 */
 	};
 
-	for (unsigned n = 0; n < ARRAY_SIZE(rooms); n++)
-		if (rooms[n] == feature)
-			return true;
-	return false;
+	return is_in(rooms, ARRAY_SIZE(rooms), feature);
 }
 
 int cpu_model_restrict(struct cpu_model *m,
@@ -370,7 +404,8 @@ int cpu_model_restrict(struct cpu_model *m,
 		struct cpuid_regs r = engine(arg, f->leaf, f->subleaf);
 
 		if (!m->has[n] || is_rooms(n) ||
-		    (register_of(&r, f->reg) >> f->bit & 1) != 0)
+		    (!is_speculation(n) &&
+		     (register_of(&r, f->reg) >> f->bit & 1) != 0))
 			continue;
 		if (m->is_held)
 			return err_set(
@@ -379,7 +414,7 @@ int cpu_model_restrict(struct cpu_model *m,
 			    "which this engine lacks here; "
 			    "cpu.model=common would have left it out",
 			    f->text);
-		if (m->is_named)
+		if (m->is_named && !is_speculation(n))
 			return err_set(err, ENOTSUP,
 				       "cpu.model: the engine lacks %s here; "
 				       "use cpu.model=host or engine=soft",
@@ -613,10 +648,9 @@ static struct cpuid_regs basic_leaf(struct vmcpu *vcpu, uint32_t leaf,
 		r.eax = 1 << 2; /* ARAT: the APIC timer never stops */
 		break;
 	case 7:
-		if (subleaf == 0) {
-			r = feature_words(m, 7, 0);
-			r.eax = 0;
-		}
+		r = feature_words(m, 7, subleaf);
+		if (subleaf == 0 && m->has[X86_FEATURE_BHI_CTRL])
+			r.eax = 2; /* the last subleaf */
 		break;
 	case 0xb:
 		r = topology_leaf(vcpu, subleaf);
@@ -678,6 +712,9 @@ static struct cpuid_regs extended_leaf(struct vmcpu *vcpu, uint32_t leaf,
 	case 0x8000001d:
 		if (m->is_amd)
 			r = cache_leaf(vcpu, leaf, subleaf);
+		break;
+	case 0x80000021:
+		r = feature_words(m, leaf, 0);
 		break;
 	default:
 		break;

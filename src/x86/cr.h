@@ -61,10 +61,11 @@
 #define CR4_SMAP       0x00200000u
 #define CR4_PKE        0x00400000u
 
-#define EFER_SCE 0x001u
-#define EFER_LME 0x100u
-#define EFER_LMA 0x400u
-#define EFER_NXE 0x800u
+#define EFER_SCE    0x001u
+#define EFER_LME    0x100u
+#define EFER_LMA    0x400u
+#define EFER_NXE    0x800u
+#define EFER_AIBRSE 0x200000u /* AMD: automatic IBRS */
 
 #define XCR0_X87    0x01u
 #define XCR0_SSE    0x02u

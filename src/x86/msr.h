@@ -46,4 +46,27 @@
 #define PAT_RESET         0x0007040600070406ull
 #define MISC_ENABLE_RESET 0x1ull /* fast strings */
 
+/* IA32_SPEC_CTRL, IA32_PRED_CMD */
+#define SPEC_CTRL_IBRS      (1ull << 0)
+#define SPEC_CTRL_STIBP     (1ull << 1)
+#define SPEC_CTRL_BHI_DIS_S (1ull << 10)
+#define PRED_CMD_IBPB       (1ull << 0)
+
+/* IA32_ARCH_CAPABILITIES (SDM vol. 4, table 2-2) */
+#define ARCH_CAP_RDCL_NO        (1ull << 0)
+#define ARCH_CAP_IBRS_ALL       (1ull << 1)
+#define ARCH_CAP_SKIP_L1DFL     (1ull << 3)
+#define ARCH_CAP_SSB_NO         (1ull << 4)
+#define ARCH_CAP_MDS_NO         (1ull << 5)
+#define ARCH_CAP_PSCHANGE_MC_NO (1ull << 6)
+#define ARCH_CAP_TAA_NO         (1ull << 8)
+#define ARCH_CAP_SBDR_SSDP_NO   (1ull << 13)
+#define ARCH_CAP_FBSDP_NO       (1ull << 14)
+#define ARCH_CAP_PSDP_NO        (1ull << 15)
+#define ARCH_CAP_BHI_NO         (1ull << 20)
+#define ARCH_CAP_PBRSB_NO       (1ull << 24)
+#define ARCH_CAP_GDS_NO         (1ull << 26)
+#define ARCH_CAP_RFDS_NO        (1ull << 27)
+#define ARCH_CAP_ITS_NO         (1ull << 62)
+
 #endif

@@ -237,6 +237,29 @@ static void write_faults(uint32_t msr, uint64_t v, const char *name)
 	fault_is(GP, 0, name);
 }
 
+/* What a kernel is told of speculation, where it is told (SDM vol. 4, 2-2). */
+static void speculation(void)
+{
+	bool intel = shown(7, 0, D, 26), amd = shown(0x80000008, 0, B, 14);
+
+	if (shown(7, 0, D, 29)) {
+		check(rdmsr(0x10a) & 1, "ARCH_CAPABILITIES: RDCL_NO");
+		write_faults(0x10a, 1, "ARCH_CAPABILITIES is read-only");
+	}
+	if (intel || amd) {
+		read_back(0x48, 3, "SPEC_CTRL reads back");
+		write_faults(0x48, 1ull << 63, "SPEC_CTRL bit 63: #GP(0)");
+	}
+	if (intel) {
+		wrmsr(0x49, 1);
+		write_faults(0x49, 2, "PRED_CMD bit 1: #GP(0)");
+		msr_faults(0x49, false, "PRED_CMD is write-only");
+	}
+	if (shown(0x80000021, 0, A, 8))
+		read_back(0xc0000080, rdmsr(0xc0000080) | 1u << 21,
+			  "EFER.AIBRSE as auto_ibrs");
+}
+
 static void msrs(void)
 {
 	bool mtrr = shown(1, 0, D, 12), pat = shown(1, 0, D, 16);
@@ -272,6 +295,7 @@ static void msrs(void)
 		check_eq(rdmsr(0x179) & 0xff, 0, "no machine-check banks");
 		check_eq(rdmsr(0x17a), 0, "MCG_STATUS");
 	}
+	speculation();
 	check_eq(rdmsr(0x1d9), 0, "DEBUGCTL");
 	/* Feature control, VMX and SVM are absent. */
 	check(!shown(1, 0, C, 5) && !shown(0x80000001, 0, C, 2),

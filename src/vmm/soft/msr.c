@@ -121,6 +121,30 @@ static uint64_t read_zero(struct cpu *c, uint32_t msr)
 	return 0;
 }
 
+/* Nothing to do, and nothing to switch (cpuid.c); what is set reads back. */
+static uint64_t read_arch_capabilities(struct cpu *c, uint32_t msr)
+{
+	return ARCH_CAP_RDCL_NO | ARCH_CAP_IBRS_ALL | ARCH_CAP_SKIP_L1DFL |
+	       ARCH_CAP_SSB_NO | ARCH_CAP_MDS_NO | ARCH_CAP_PSCHANGE_MC_NO |
+	       ARCH_CAP_TAA_NO | ARCH_CAP_SBDR_SSDP_NO | ARCH_CAP_FBSDP_NO |
+	       ARCH_CAP_PSDP_NO | ARCH_CAP_BHI_NO | ARCH_CAP_PBRSB_NO |
+	       ARCH_CAP_GDS_NO | ARCH_CAP_RFDS_NO | ARCH_CAP_ITS_NO;
+}
+
+static int write_spec_ctrl(struct cpu *c, uint32_t msr, uint64_t value)
+{
+	uint64_t allowed = SPEC_CTRL_IBRS | SPEC_CTRL_STIBP;
+
+	if (has(c, X86_FEATURE_BHI_CTRL))
+		allowed |= SPEC_CTRL_BHI_DIS_S;
+	return value & ~allowed ? -EINVAL : write_any(c, msr, value);
+}
+
+static int write_pred_cmd(struct cpu *c, uint32_t msr, uint64_t value)
+{
+	return value & ~PRED_CMD_IBPB ? -EINVAL : 0;
+}
+
 /* -- EFER, bases
  * ------------------------------------------------------------------- */
 
@@ -139,6 +163,8 @@ static int write_efer(struct cpu *c, uint32_t msr, uint64_t value)
 		allowed |= EFER_NXE;
 	if (has(c, X86_FEATURE_LM))
 		allowed |= EFER_LME;
+	if (has(c, X86_FEATURE_AUTO_IBRS))
+		allowed |= EFER_AIBRSE;
 	if (value & ~allowed)
 		return -EINVAL;
 	if ((c->cr0 & CR0_PG) && ((value ^ c->efer) & EFER_LME))
@@ -279,6 +305,11 @@ static const struct msr_row msr_table[] = {
     {MSR_PLATFORM_ID, MSR_PLATFORM_ID, read_zero, NULL, 0},
     {MSR_TSC_ADJUST, MSR_TSC_ADJUST, read_tsc_adjust, write_tsc_adjust,
      F(TSC_ADJUST)},
+    {MSR_SPEC_CTRL, MSR_SPEC_CTRL, read_stored, write_spec_ctrl, F(SPEC_CTRL)},
+    {MSR_SPEC_CTRL, MSR_SPEC_CTRL, read_stored, write_spec_ctrl, F(AMD_IBRS)},
+    {MSR_PRED_CMD, MSR_PRED_CMD, NULL, write_pred_cmd, F(SPEC_CTRL)},
+    {MSR_ARCH_CAPABILITIES, MSR_ARCH_CAPABILITIES, read_arch_capabilities, NULL,
+     F(ARCH_CAPABILITIES)},
     {MSR_BIOS_SIGN_ID, MSR_BIOS_SIGN_ID, read_zero, write_ignored, 0},
     {MSR_MTRRCAP, MSR_MTRRCAP, read_mtrrcap, NULL, F(MTRR)},
     {MSR_SYSENTER_CS, MSR_SYSENTER_CS, read_stored, write_any, F(SEP)},
