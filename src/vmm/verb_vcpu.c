@@ -322,10 +322,9 @@ int verb_exception_run(struct vm *vm, struct vmcpu *vcpu, void *arg)
 
 	if (exc->vector < 0 || exc->vector > 31 || exc->vector == X86_NMI)
 		return -EINVAL;
-	/* First: fetching completes what waits for no answer. */
+	vcpu_state_fetch(vcpu);
 	if (exc->restart != 0)
 		forget_exit(vcpu);
-	vcpu_state_fetch(vcpu);
 	return raise_exception(vcpu, (uint8_t)exc->vector, exc->has_error != 0,
 			       exc->error_code, false);
 }

@@ -76,8 +76,8 @@ static void put_general(struct code_block *b, uint64_t *rng)
 	const struct opcode *row = &opcode_table[below(rng, opcode_count)];
 	struct pair p;
 
-	if (!row_is_testable(row) || (row->attr & OP_END) ||
-	    !pair_generate(&p, row, rng))
+	if (!row_is_testable(row, &code_mode_64) || (row->attr & OP_END) ||
+	    !pair_generate(&p, row, &code_mode_64, rng))
 		return;
 	if (row->operands == OPERANDS_STRING || strcmp(row->name, "xlat") == 0)
 		for (unsigned n = RCX; n <= RDI; n++)
@@ -283,7 +283,7 @@ void block_state(struct code_block *b, uint64_t *rng)
 {
 	struct pair p;
 
-	while (!pair_generate(&p, &opcode_table[0], rng))
+	while (!pair_generate(&p, &opcode_table[0], &code_mode_64, rng))
 		;
 	memcpy(b->gpr, p.gpr, sizeof(b->gpr));
 	b->gpr[RSP] = TEST_STACK + 0x1000 + below(rng, 64) * 8;

@@ -79,7 +79,7 @@ static int make_memory(void)
 
 	if (all == MAP_FAILED)
 		return -1;
-	mprotect(all, 0x4000, PROT_READ | PROT_WRITE);
+	mprotect(all, TEST_TABLES, PROT_READ | PROT_WRITE);
 	for (unsigned k = 0; k < AREAS; k++)
 		mprotect(area(k), area_bytes(k), PROT_READ | PROT_WRITE);
 	return 0;

@@ -41,7 +41,7 @@ static uint64_t random_value(uint64_t *rng)
 }
 
 /* What asks the system, the clock or segments, which a host has otherwise. */
-bool row_is_testable(const struct opcode *row)
+bool row_is_testable(const struct opcode *row, const struct code_mode *mode)
 {
 	static const char *const not [] = {
 	    "popf",     "syscall",  "sysenter", "cpuid",    "rdtsc",
@@ -50,13 +50,15 @@ bool row_is_testable(const struct opcode *row)
 	    "iret",     "retf",     "callf",    "jmpf",     "in",
 	    "out",      "indx",     "outdx",    "ins",      "outs",
 	    "cli",      "sti",      "popseg",   "pushseg",  "movfromseg",
-	    "movtoseg", "lss",      "lfs",      "lgs",      "sldt",
-	    "str",      "verr",     "verw",     "lar",      "lsl",
-	    "sgdt",     "sidt",     "smsw",     "rdfsbase", "rdgsbase",
-	    "wrfsbase", "wrgsbase", "pushf",    "clzero",   "hlt",
+	    "movtoseg", "les",      "lds",      "lss",      "lfs",
+	    "lgs",      "sldt",     "str",      "verr",     "verw",
+	    "lar",      "lsl",      "sgdt",     "sidt",     "smsw",
+	    "rdfsbase", "rdgsbase", "wrfsbase", "wrgsbase", "pushf",
+	    "clzero",   "hlt",
 	};
 
-	if (row->attr & (OP_CPL0 | OP_NO64))
+	if (row->attr &
+	    (mode->code_bytes == 8 ? OP_CPL0 | OP_NO64 : OP_CPL0 | OP_ONLY64))
 		return false;
 	for (unsigned k = 0; k < ARRAY_SIZE(not ); k++)
 		if (strcmp(row->name, not [k]) == 0)
@@ -70,10 +72,37 @@ bool row_is_testable(const struct opcode *row)
 struct maker {
 	struct pair *p;
 	const struct opcode *row;
+	const struct code_mode *mode;
 	uint64_t *rng;
 	uint8_t rex; /* as in the prefix: W R X B */
 	bool has_rex, opsize, adsize;
 };
+
+static bool is_64(const struct maker *m)
+{
+	return m->mode->code_bytes == 8;
+}
+
+static unsigned address_bytes(const struct maker *m)
+{
+	unsigned bytes = m->mode->code_bytes;
+
+	if (!m->adsize)
+		return bytes;
+	return bytes == 4 ? 2 : 4;
+}
+
+/* The prefix of operand size is there, and what it makes of a plain operand. */
+static unsigned operand_bytes(const struct maker *m)
+{
+	bool prefix = m->opsize && m->row->pp != PP_66;
+
+	if (m->row->attr & OP_BYTE)
+		return 1;
+	if (is_64(m))
+		return m->rex & 8 ? 8 : prefix ? 2 : 4;
+	return (m->mode->code_bytes == 2) != prefix ? 2 : 4;
+}
 
 static void put(struct maker *m, uint8_t byte)
 {
@@ -91,20 +120,43 @@ static bool is_string(const struct opcode *row)
 	return row->operands == OPERANDS_STRING;
 }
 
+static bool is_bit_string(const struct opcode *row)
+{
+	return strncmp(row->name, "bt", 2) == 0;
+}
+
 /*
  * Where vendors differ, and the engine is as one of them: MOVSXD of 16 bits
  * reads two bytes (Intel) or four (AMD), F3 90 with REX.B is PAUSE (Intel) or
  * XCHG (AMD).
  */
-static bool takes_opsize(const struct opcode *row)
+static bool takes_opsize(const struct maker *m)
 {
-	return !(row->attr & (OP_F64 | OP_VEX)) &&
-	       strcmp(row->name, "movsxd") != 0;
+	return !(m->row->attr & (is_64(m) ? OP_F64 | OP_VEX : OP_VEX)) &&
+	       strcmp(m->row->name, "movsxd") != 0;
 }
 
-static bool takes_rex(const struct opcode *row)
+static bool takes_rex(const struct maker *m)
 {
-	return strcmp(row->name, "pause") != 0;
+	return is_64(m) && strcmp(m->row->name, "pause") != 0;
+}
+
+/* 64-bit code has to find its strings, its offsets and its way. */
+static bool takes_adsize(const struct maker *m)
+{
+	const struct opcode *row = m->row;
+
+	return !is_64(m) || (!is_string(row) && !(row->attr & OP_END) &&
+			     row->operands != OPERANDS_A_MOFFS &&
+			     row->operands != OPERANDS_MOFFS_A);
+}
+
+/* In 64-bit code GS, whose base is 0; else all but FS, the thread's. */
+static uint8_t random_segment(struct maker *m)
+{
+	static const uint8_t prefix[] = {0x65, 0x26, 0x2e, 0x36, 0x3e};
+
+	return prefix[is_64(m) ? 0 : below(m->rng, sizeof(prefix))];
 }
 
 static void put_prefixes(struct maker *m)
@@ -112,15 +164,12 @@ static void put_prefixes(struct maker *m)
 	const struct opcode *row = m->row;
 
 	m->opsize =
-	    row->pp == PP_66 || (takes_opsize(row) && below(m->rng, 4) == 0);
-	m->adsize = below(m->rng, 12) == 0 && !is_string(row) &&
-		    !(row->attr & OP_END) &&
-		    row->operands != OPERANDS_A_MOFFS &&
-		    row->operands != OPERANDS_MOFFS_A;
+	    row->pp == PP_66 || (takes_opsize(m) && below(m->rng, 4) == 0);
+	m->adsize = below(m->rng, 12) == 0 && takes_adsize(m);
 	if (m->adsize)
 		put(m, 0x67);
-	if (below(m->rng, 16) == 0) /* GS, whose base is 0 */
-		put(m, 0x65);
+	if (below(m->rng, 16) == 0)
+		put(m, random_segment(m));
 	if (row->attr & OP_VEX)
 		return;
 	if (m->opsize)
@@ -135,7 +184,7 @@ static void put_prefixes(struct maker *m)
 
 static void choose_rex(struct maker *m)
 {
-	m->has_rex = below(m->rng, 2) && takes_rex(m->row);
+	m->has_rex = below(m->rng, 2) && takes_rex(m);
 	m->rex = m->has_rex ? (uint8_t)below(m->rng, 16) : 0;
 }
 
@@ -173,7 +222,10 @@ static void put_opcode(struct maker *m)
  */
 static uint64_t random_address(struct maker *m)
 {
-	switch (below(m->rng, 9)) {
+	/* Of BOUND's two words CPUs may read one, and raise #BR. */
+	bool safe = strcmp(m->row->name, "bound") == 0;
+
+	switch (safe ? 7 : below(m->rng, 9)) {
 	case 8: /* beyond the instruction and where branches go */
 		return TEST_CODE + 0xc00 + below(m->rng, 0x410);
 	case 0:
@@ -185,6 +237,12 @@ static uint64_t random_address(struct maker *m)
 	default:
 		return TEST_DATA + 0x400 + below(m->rng, 0x1800);
 	}
+}
+
+/* Where the segments begin, that is what an address is relative to. */
+static uint64_t random_offset(struct maker *m)
+{
+	return random_address(m) - m->mode->base;
 }
 
 /* Relative to RIP; pair_generate knows where the instruction ends. */
@@ -201,13 +259,13 @@ static bool put_absolute(struct maker *m, unsigned reg_field)
 {
 	unsigned index = below(m->rng, 8) | (m->rex & 2 ? 8 : 0);
 	unsigned scale = below(m->rng, 4);
-	uint64_t at = random_address(m);
+	uint64_t at = random_offset(m);
 
 	if (index == RSP)
 		index = 4;
 	put(m, (uint8_t)((reg_field & 7) << 3 | 4));
 	put(m, (uint8_t)(scale << 6 | (index & 7) << 3 | 5));
-	if (index != 4 && strncmp(m->row->name, "bt", 2) != 0) {
+	if (index != 4 && !is_bit_string(m->row)) {
 		m->p->gpr[index] = below(m->rng, 256);
 		m->p->index = (int)index;
 		at -= m->p->gpr[index] << scale;
@@ -218,6 +276,42 @@ static bool put_absolute(struct maker *m, unsigned reg_field)
 	return true;
 }
 
+static int64_t random_displacement(struct maker *m, unsigned bytes)
+{
+	int64_t value = (int64_t)next_random(m->rng);
+
+	return bytes == 0   ? 0
+	       : bytes == 1 ? (int8_t)value
+	       : bytes == 2 ? (int16_t)value
+			    : (int32_t)value;
+}
+
+/* The forms of 16-bit addresses (SDM vol. 2, table 2-1). */
+static bool put_memory16(struct maker *m, unsigned reg_field)
+{
+	static const uint8_t base[8] = {RBX, RBX, RBP, RBP, RSI, RDI, RBP, RBX};
+	static const int8_t index[8] = {RSI, RDI, RSI, RDI, -1, -1, -1, -1};
+	uint64_t *gpr = m->p->gpr, at = random_offset(m);
+	unsigned mod = below(m->rng, 3), rm = below(m->rng, 8);
+	int64_t disp = random_displacement(m, mod);
+
+	put(m, (uint8_t)(mod << 6 | (reg_field & 7) << 3 | rm));
+	if (mod == 0 && rm == 6) {
+		put_number(m, at, 2);
+		return true;
+	}
+	if (is_bit_string(m->row) && reg_field == base[rm])
+		return false;
+	at -= (uint64_t)disp;
+	if (index[rm] >= 0)
+		at -= gpr[index[rm]];
+	put_number(m, (uint64_t)disp, mod);
+	m->p->base = base[rm];
+	m->p->index = index[rm];
+	gpr[base[rm]] = (next_random(m->rng) & 0xffff0000) | (at & 0xffff);
+	return true;
+}
+
 /* A memory operand: base and displacement, perhaps an index. */
 static bool put_memory(struct maker *m, unsigned reg_field)
 {
@@ -225,11 +319,11 @@ static bool put_memory(struct maker *m, unsigned reg_field)
 	unsigned mod = below(m->rng, 3), base = below(m->rng, 8);
 	unsigned full = base | (m->rex & 1 ? 8 : 0), index = 4, scale = 0;
 	bool sib = base == 4 || below(m->rng, 3) == 0;
-	int64_t disp = 0;
+	int64_t disp;
 
 	if (mod == 0 && base == 5)
-		return sib ? put_absolute(m, reg_field)
-			   : put_relative(m, reg_field);
+		return sib || !is_64(m) ? put_absolute(m, reg_field)
+					: put_relative(m, reg_field);
 	if (sib) {
 		index = below(m->rng, 8) | (m->rex & 2 ? 8 : 0);
 		scale = below(m->rng, 4);
@@ -240,23 +334,20 @@ static bool put_memory(struct maker *m, unsigned reg_field)
 	if ((m->row->attr & OP_D64) && full == RSP)
 		return false;
 	/* A bit offset in a register must not be the address, too. */
-	if (strncmp(m->row->name, "bt", 2) == 0 &&
+	if (is_bit_string(m->row) &&
 	    (reg_field | (m->rex & 4 ? 8u : 0)) == full)
 		return false;
 	put(m, (uint8_t)(mod << 6 | (reg_field & 7) << 3 | (sib ? 4 : base)));
 	if (sib)
 		put(m, (uint8_t)(scale << 6 | (index & 7) << 3 | base));
-	if (mod == 1)
-		disp = (int8_t)next_random(m->rng);
-	else if (mod == 2)
-		disp = (int32_t)next_random(m->rng);
+	disp = random_displacement(m, mod == 2 ? 4 : mod);
 	put_number(m, (uint64_t)disp, mod == 2 ? 4 : mod);
 	m->p->base = (int)full;
 	m->p->index = sib && index != 4 ? (int)index : -1;
-	gpr[full] = random_address(m) - (uint64_t)disp;
+	gpr[full] = random_offset(m) - (uint64_t)disp;
 	if (sib && index != 4)
 		gpr[full] -= gpr[index] << scale;
-	if (m->adsize) /* bits that are cut off */
+	if (m->adsize && is_64(m)) /* bits that are cut off */
 		gpr[full] += next_random(m->rng) << 32;
 	return true;
 }
@@ -273,24 +364,21 @@ static bool put_modrm(struct maker *m)
 	}
 	if (!(row->attr & OP_REG) && !branch &&
 	    ((row->attr & OP_MEM) || below(m->rng, 2)))
-		return put_memory(m, reg);
+		return address_bytes(m) == 2 ? put_memory16(m, reg)
+					     : put_memory(m, reg);
 	if (row->attr & OP_MEM)
 		return false;
 	reg = 0xc0 | reg << 3 | below(m->rng, 8);
 	put(m, (uint8_t)reg);
 	if (branch) /* CALL, JMP: to a place that ends, so not to themselves */
 		m->p->gpr[(reg & 7) | (m->rex & 1 ? 8 : 0)] =
-		    TEST_FIRST + 16 + below(m->rng, 0xbf0);
+		    TEST_FIRST - m->mode->base + 16 + below(m->rng, 0xbf0);
 	return true;
 }
 
 static unsigned immediate_bytes(const struct maker *m)
 {
-	if (m->row->attr & OP_BYTE)
-		return 1;
-	if (m->rex & 8)
-		return 4;
-	return m->opsize && m->row->pp != PP_66 ? 2 : 4;
+	return operand_bytes(m) == 8 ? 4 : operand_bytes(m);
 }
 
 /* Not into the instruction itself, which would never end. */
@@ -313,7 +401,7 @@ static void put_immediate(struct maker *m)
 		put_number(m, value, immediate_bytes(m));
 		break;
 	case OPERANDS_R_I64:
-		put_number(m, value, m->rex & 8 ? 8 : immediate_bytes(m));
+		put_number(m, value, operand_bytes(m));
 		break;
 	case OPERANDS_E_I8:
 	case OPERANDS_G_E_I8:
@@ -332,11 +420,12 @@ static void put_immediate(struct maker *m)
 		put(m, (uint8_t)branch_distance(m, 0x80));
 		break;
 	case OPERANDS_J:
-		put_number(m, (uint64_t)branch_distance(m, 0x300), 4);
+		put_number(m, (uint64_t)branch_distance(m, 0x300),
+			   is_64(m) ? 4 : operand_bytes(m));
 		break;
 	case OPERANDS_A_MOFFS:
 	case OPERANDS_MOFFS_A:
-		put_number(m, random_address(m), 8);
+		put_number(m, random_offset(m), address_bytes(m));
 		break;
 	default:
 		break;
@@ -352,30 +441,57 @@ static bool has_modrm(const struct opcode *row)
 /* -- states
  * ---------------------------------------------------------------------- */
 
+/* Of strings and XLAT: in the data, with bits that 16-bit addresses ignore. */
+static void random_pointers(struct maker *m)
+{
+	static const uint8_t reg[] = {RSI, RDI, RBX, RCX};
+	uint64_t *gpr = m->p->gpr;
+
+	gpr[RSI] = random_offset(m);
+	gpr[RDI] = random_offset(m);
+	gpr[RBX] = TEST_DATA + 0x800 - m->mode->base;
+	gpr[RCX] = below(m->rng, 40);
+	for (unsigned k = 0; k < sizeof(reg) && address_bytes(m) == 2; k++)
+		gpr[reg[k]] =
+		    (gpr[reg[k]] & 0xffff) | (next_random(m->rng) & 0xffff0000);
+}
+
+static uint64_t random_stack(struct maker *m, uint32_t at)
+{
+	uint64_t sp = at + below(m->rng, 64) * 8 - m->mode->base;
+
+	if (m->mode->stack_bytes == 2)
+		sp |= next_random(m->rng) & 0xffff0000;
+	return sp;
+}
+
 static void random_state(struct maker *m)
 {
 	struct pair *p = m->p;
 
 	for (unsigned k = 0; k < 16; k++)
 		p->gpr[k] = random_value(m->rng);
-	p->gpr[RSP] = TEST_STACK + 0x1000 + below(m->rng, 64) * 8;
-	p->gpr[RBP] = TEST_STACK + 0x1400 + below(m->rng, 64) * 8;
+	p->gpr[RSP] = random_stack(m, TEST_STACK + 0x1000);
+	p->gpr[RBP] = random_stack(m, TEST_STACK + 0x1400);
 	p->rflags = RFLAGS_ONE | RFLAGS_IF |
 		    (next_random(m->rng) & (RFLAGS_ARITH | RFLAGS_DF));
-	if (is_string(m->row) || strcmp(m->row->name, "xlat") == 0) {
-		p->gpr[RSI] = random_address(m);
-		p->gpr[RDI] = random_address(m);
-		p->gpr[RBX] = TEST_DATA + 0x800;
-		p->gpr[RCX] = below(m->rng, 40);
-	}
+	if (is_string(m->row) || strcmp(m->row->name, "xlat") == 0)
+		random_pointers(m);
 	/* A bit string's register may reach +-1 KiB. */
-	if (strncmp(m->row->name, "bt", 2) == 0)
+	if (is_bit_string(m->row))
 		for (unsigned k = 0; k < 16; k++)
 			if (k != RSP && k != RBP)
 				p->gpr[k] =
 				    (uint64_t)(int64_t)((int)below(m->rng,
 								   16384) -
 							8192);
+}
+
+/* What 32-bit code has not. */
+static void cut_state(struct pair *p)
+{
+	for (unsigned k = 0; k < 16; k++)
+		p->gpr[k] = k < 8 ? (uint32_t)p->gpr[k] : 0;
 }
 
 void pair_place(struct pair *p, uint64_t at)
@@ -390,18 +506,31 @@ void pair_place(struct pair *p, uint64_t at)
 	memcpy(p->code + p->relative, &disp, sizeof(disp));
 }
 
-bool pair_generate(struct pair *pair, const struct opcode *row, uint64_t *rng)
+/* Where the SDM and CPUs differ: what the upper half of EBP becomes. */
+static bool is_frame_of_32_on_16(const struct maker *m)
 {
-	struct maker m = {.p = pair, .row = row, .rng = rng};
+	return strcmp(m->row->name, "enter") == 0 &&
+	       m->mode->stack_bytes == 2 && operand_bytes(m) == 4;
+}
 
-	*pair = (struct pair){.row = row, .base = -1, .index = -1};
-	random_state(&m);
+bool pair_generate(struct pair *pair, const struct opcode *row,
+		   const struct code_mode *mode, uint64_t *rng)
+{
+	struct maker m = {.p = pair, .row = row, .mode = mode, .rng = rng};
+
+	*pair =
+	    (struct pair){.row = row, .mode = mode, .base = -1, .index = -1};
 	choose_rex(&m);
 	put_prefixes(&m);
+	if (is_frame_of_32_on_16(&m))
+		return false;
+	random_state(&m);
 	put_opcode(&m);
 	if (has_modrm(row) && !put_modrm(&m))
 		return false;
 	put_immediate(&m);
 	pair_place(pair, TEST_FIRST);
+	if (!is_64(&m))
+		cut_state(pair);
 	return pair->len <= 15;
 }

@@ -7,19 +7,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "codemode.h"
 #include "vmm/soft/insn.h"
-
-/* The test's memory, at the same addresses on the host and in the guest. */
-#define TEST_BASE   0x10000000u /* page tables, then: */
-#define TEST_CODE   (TEST_BASE + 0x10000u)
-#define TEST_DATA   (TEST_BASE + 0x20000u) /* two pages, nothing around */
-#define TEST_STACK  (TEST_BASE + 0x30000u) /* two pages, nothing around */
-#define TEST_FIRST  (TEST_CODE + 0x400u)   /* the instruction */
-#define TEST_AREA   0x2000u                /* of data and of stack */
-#define CODE_FILLER 0xf4                   /* HLT: #GP at CPL 3 */
 
 struct pair {
 	const struct opcode *row;
+	const struct code_mode *mode;
 	uint8_t code[16];
 	unsigned len;
 	unsigned relative; /* where a distance from RIP stands, or 0 */
@@ -32,10 +25,11 @@ struct pair {
 uint64_t next_random(uint64_t *rng);
 
 /* Can the row run in a user process with nothing but memory touched? */
-bool row_is_testable(const struct opcode *row);
+bool row_is_testable(const struct opcode *row, const struct code_mode *mode);
 
 /* false: these choices make no instruction that may run; try again. */
-bool pair_generate(struct pair *pair, const struct opcode *row, uint64_t *rng);
+bool pair_generate(struct pair *pair, const struct opcode *row,
+		   const struct code_mode *mode, uint64_t *rng);
 /* The instruction stands there, not at TEST_FIRST. */
 void pair_place(struct pair *pair, uint64_t at);
 

@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "generate.h"
 #include "vmm/cpuid.h"
 #include "vmm/engine.h"
 #include "vmm/soft/cpu.h"
@@ -38,49 +37,80 @@ static void map_pages(uint64_t *pt, uint64_t gpa, unsigned pages)
 		    (gpa + k * 4096) | PTE_P | PTE_W | PTE_U;
 }
 
+#define PAE_PDPT (TEST_BASE + 0x4000u)
+
 static void make_tables(void)
 {
 	uint64_t *pml4 = (uint64_t *)(uintptr_t)TEST_BASE;
 	uint64_t *pdpt = pml4 + 512, *pd = pdpt + 512, *pt = pd + 512;
+	uint64_t *pae = (uint64_t *)(uintptr_t)PAE_PDPT;
 	const uint64_t flags = PTE_P | PTE_W | PTE_U;
 
 	pml4[0] = (uintptr_t)pdpt | flags;
 	pdpt[0] = (uintptr_t)pd | flags;
+	pae[0] = (uintptr_t)pd | PTE_P;
 	pd[TEST_BASE >> 21 & 511] = (uintptr_t)pt | flags;
 	map_pages(pt, TEST_CODE, 1);
 	map_pages(pt, TEST_DATA, 2);
 	map_pages(pt, TEST_STACK, 2);
 }
 
-static void set_segment(struct vcpu_state *s, int reg, uint16_t selector,
-			uint32_t access)
+/* Of one of the process' user segments, or of the LDT. */
+static struct seg_desc descriptor(const struct code_mode *code,
+				  uint16_t selector)
 {
-	s->reg[reg] = selector;
-	s->desc[VCPU_DESC(reg)] =
-	    (struct seg_desc){0, 0xffffffff, access | AR_P | AR_S | AR_G};
+	const struct ldt_segment *s = &ldt_segments[selector >> 3];
+	uint32_t access = AR_P | AR_S | AR_ACCESSED | 3 << AR_DPL_SHIFT;
+
+	if (selector == 0)
+		return (struct seg_desc){0, 0, AR_UNUSABLE};
+	if (selector == code->cs)
+		access |= AR_CODE | AR_READABLE;
+	else
+		access |= AR_WRITABLE;
+	if (!(selector & 4))
+		return (struct seg_desc){
+		    0, 0xffffffff,
+		    access | AR_G |
+			(selector == code_mode_64.cs ? AR_L : AR_DB)};
+	access |= (s->expand_down ? AR_EXPAND : 0) | (s->is_32bit ? AR_DB : 0);
+	return (struct seg_desc){code->base, s->limit, access};
 }
 
-/* 64-bit mode at CPL 3. */
-static void make_state(struct vcpu_state *s)
+static void make_segments(struct vcpu_state *s, const struct code_mode *code)
 {
-	const uint32_t data =
-	    AR_WRITABLE | AR_ACCESSED | AR_DB | 3 << AR_DPL_SHIFT;
+	const struct {
+		int reg;
+		uint16_t selector;
+	} all[] = {
+	    {VM_REG_GUEST_CS, code->cs}, {VM_REG_GUEST_SS, code->ss},
+	    {VM_REG_GUEST_DS, code->ds}, {VM_REG_GUEST_ES, code->es},
+	    {VM_REG_GUEST_GS, code->ds}, {VM_REG_GUEST_FS, 0},
+	};
 
+	for (unsigned n = 0; n < ARRAY_SIZE(all); n++) {
+		s->reg[all[n].reg] = all[n].selector;
+		s->desc[VCPU_DESC(all[n].reg)] =
+		    descriptor(code, all[n].selector);
+	}
+}
+
+static void make_state(struct vcpu_state *s, const struct code_mode *code,
+		       bool long_mode)
+{
 	vcpu_state_reset(s, false);
 	s->reg[VM_REG_GUEST_CR0] = CR0_PE | CR0_PG | CR0_ET | CR0_NE | CR0_WP;
-	s->reg[VM_REG_GUEST_CR3] = TEST_BASE;
+	s->reg[VM_REG_GUEST_CR3] = long_mode ? TEST_BASE : PAE_PDPT;
+	s->reg[VM_REG_GUEST_PDPTE0] = *(const uint64_t *)(uintptr_t)PAE_PDPT;
 	s->reg[VM_REG_GUEST_CR4] = CR4_PAE | CR4_OSFXSR;
-	s->reg[VM_REG_GUEST_EFER] = EFER_LME | EFER_LMA | EFER_NXE;
+	s->reg[VM_REG_GUEST_EFER] =
+	    (long_mode ? EFER_LME | EFER_LMA : 0) | EFER_NXE;
 	s->reg[VM_REG_GUEST_RFLAGS] = RFLAGS_ONE;
-	set_segment(s, VM_REG_GUEST_CS, 0x33,
-		    AR_CODE | AR_READABLE | AR_ACCESSED | AR_L |
-			3 << AR_DPL_SHIFT);
-	set_segment(s, VM_REG_GUEST_SS, 0x2b, data);
-	set_segment(s, VM_REG_GUEST_DS, 0x2b, data);
-	set_segment(s, VM_REG_GUEST_ES, 0x2b, data);
+	make_segments(s, code);
 }
 
-struct guest *guest_create(enum guest_mode mode)
+static struct guest *create(enum guest_mode mode, const struct code_mode *code,
+			    bool long_mode)
 {
 	struct guest *g = calloc(1, sizeof(*g));
 	struct err err;
@@ -95,7 +125,7 @@ struct guest *guest_create(enum guest_mode mode)
 	g->vm.soft_jit_cache = 4 * MiB;
 	g->vm.soft_jit_hot = 1;
 	g->vcpu.vm = &g->vm;
-	make_state(&g->vcpu.state);
+	make_state(&g->vcpu.state, code, long_mode);
 	if (cpu_model_create("host", NULL, 1000000000, &g->vm.cpu_model,
 			     &err) != 0 ||
 	    soft_engine_ops.vm_create(&g->vm, &err) != 0 ||
@@ -105,6 +135,16 @@ struct guest *guest_create(enum guest_mode mode)
 	}
 	smc_enter_guest(g->vcpu.engine_data);
 	return g;
+}
+
+struct guest *guest_create(enum guest_mode mode)
+{
+	return create(mode, &code_mode_64, true);
+}
+
+struct guest *guest_create_legacy(const struct code_mode *code, bool long_mode)
+{
+	return create(GUEST_TIER0, code, long_mode);
 }
 
 void guest_destroy(struct guest *g)
@@ -156,7 +196,8 @@ void guest_all_hot(struct guest *g, bool hot)
 {
 	struct cpu *c = g->vcpu.engine_data;
 
-	c->jit->all_hot = hot;
+	if (c->jit != NULL)
+		c->jit->all_hot = hot;
 }
 
 void guest_set_vectors(struct guest *g, const void *image)
@@ -230,9 +271,9 @@ void guest_run(struct guest *g, const uint64_t gpr[16], uint64_t rflags,
 	vec_leave(c);
 	memcpy(out->gpr, c->gpr, sizeof(out->gpr));
 	out->rflags = rflags_get(c);
-	out->rip = c->rip;
+	out->rip = c->rip + (c->exception.is_soft ? c->exception.len : 0);
 	out->cr2 = c->exception.payload;
 	out->error = c->exception.has_error ? c->exception.error : 0;
 	out->vector = c->exception.valid ? c->exception.vector : -1;
-	c->exception.valid = false;
+	c->exception.valid = c->exception.is_soft = false;
 }

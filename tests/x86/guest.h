@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The soft engine's vCPU in 64-bit mode at CPL 3, its memory this process'. */
+/* The soft engine's vCPU at CPL 3, its memory this process'. */
 #ifndef X86_GUEST_H
 #define X86_GUEST_H
 
@@ -16,7 +16,10 @@ enum guest_mode {
 	GUEST_VERIFY /* soft.jit=verify, likewise */
 };
 
-struct guest *guest_create(enum guest_mode mode); /* NULL: no memory */
+/* In 64-bit mode; NULL: no memory. */
+struct guest *guest_create(enum guest_mode mode);
+/* In tier 0 and the mode's segments; else than in long mode with PAE paging. */
+struct guest *guest_create_legacy(const struct code_mode *code, bool long_mode);
 void guest_destroy(struct guest *guest);
 /* Blocks that were translated so far. */
 uint64_t guest_translated(const struct guest *guest);

@@ -7,6 +7,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "codemode.h"
+
 struct outcome {
 	uint64_t gpr[16];
 	uint64_t rflags, rip, cr2, error;
@@ -14,9 +16,11 @@ struct outcome {
 };
 
 int host_create(void); /* 0, or -errno */
+/* Makes the mode's segments; does the host run code in them? */
+bool host_has_mode(const struct code_mode *mode);
 /* Runs from rip with these registers; comes back by the fault that ends it. */
-void host_run(const uint64_t gpr[16], uint64_t rflags, uint64_t rip,
-	      struct outcome *out);
+void host_run(const struct code_mode *mode, const uint64_t gpr[16],
+	      uint64_t rflags, uint64_t rip, struct outcome *out);
 
 /* SIGALRM each so many microseconds (0: no more), on the alternate stack or
    on what RSP points to. */

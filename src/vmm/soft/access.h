@@ -45,12 +45,18 @@ static inline void *tlb_write(const struct cpu *c, uint64_t va, unsigned len)
 		   : NULL;
 }
 
+/* What i's memory operand is at, before segment and address size. */
+static inline uint64_t operand_offset(const struct cpu *c, const struct insn *i)
+{
+	return REG64(c, i->base) + (REG64(c, i->index) << i->scale) +
+	       (uint64_t)i->disp;
+}
+
 /* The linear address of i's memory operand of len bytes. */
 static inline uint64_t operand_va(struct cpu *c, const struct insn *i,
 				  unsigned len, enum access access)
 {
-	uint64_t offset = REG64(c, i->base) + (REG64(c, i->index) << i->scale) +
-			  (uint64_t)i->disp;
+	uint64_t offset = operand_offset(c, i);
 
 	if (unlikely(i->flags & INSN_EA_SLOW))
 		return ea_slow(c, i, offset, len, access);

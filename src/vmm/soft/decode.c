@@ -656,8 +656,9 @@ static void decode_general(struct cpu *c, struct decoder *s,
 	} else {
 		form = get_plain_operands(s, o, byte);
 	}
-	if (!(i->flags & INSN_MEM) && o->operands != OPERANDS_STRING &&
-	    o->op != 0xd7)
+	if (o->handler == &h_xlat)
+		set_seg(s, SEG_DS);
+	else if (!(i->flags & INSN_MEM) && o->operands != OPERANDS_STRING)
 		i->seg = SEG_SS; /* what it touches, if at all, is the stack */
 	if (o->attr & OP_REP)
 		i->flags |= s->rep == 0xf3   ? INSN_REP

@@ -34,8 +34,9 @@ const struct handler h_mov = {.fn = {[FORM_RR] = ROW(mov_rr),
 				     [FORM_RM] = ROW(mov_rm),
 				     [FORM_MR] = ROW(mov_mr),
 				     [FORM_MI] = ROW(mov_mi)}};
+/* In 16-bit code, too, it is of 32 bits: 66 makes another instruction. */
 const struct handler h_movnti = {
-    .fn = {[FORM_MR] = {NULL, NULL, mov_mr32, mov_mr64}}};
+    .fn = {[FORM_MR] = {NULL, mov_mr32, mov_mr32, mov_mr64}}};
 
 /* -- extensions: source width in the name, destination by size
  * ----------------- */

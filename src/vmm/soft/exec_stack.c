@@ -31,11 +31,12 @@
 		uint64_t value = peek(c, i, lsize, 0), before = c->gpr[4];     \
 		uint64_t after = stack_offset(c, bits / 8), va;                \
 		stack_set(c, after);                                           \
-		after = c->gpr[4];                                             \
-		va = operand_va(c, i, bits / 8, ACCESS_WRITE);                 \
-		c->gpr[4] = before;                                            \
+		va = operand_offset(c, i);                                     \
+		c->gpr[4] = before; /* a fault leaves it alone */              \
+		if (unlikely(i->flags & INSN_EA_SLOW))                         \
+			va = ea_slow(c, i, va, bits / 8, ACCESS_WRITE);        \
 		store##bits(c, i, va, (uint##bits##_t)value);                  \
-		c->gpr[4] = after;                                             \
+		stack_set(c, after);                                           \
 		return next(c, i);                                             \
 	}
 PUSH_POP(, 16, 1)
@@ -152,7 +153,19 @@ EXEC(leave)
 	return next(c, i);
 }
 
-/* SDM vol. 2, ENTER: the frames of up to 31 outer levels are copied. */
+/* RSP's bits above the offset that the stack's size cuts off. */
+static uint64_t stack_pointer(const struct cpu *c, uint64_t offset)
+{
+	if (c->code_size == 8 || c->seg[SEG_SS].access & AR_DB)
+		return offset;
+	return (c->gpr[4] & ~0xffffull) | offset;
+}
+
+/*
+ * SDM vol. 2, ENTER: the frames of up to 31 outer levels are copied. With 32
+ * bits on a 16-bit stack the frame pointer is ESP, as CPUs (Xeons) have it; the
+ * SDM speaks of BP only.
+ */
 EXEC(enter)
 {
 	unsigned lsize = i->lsize, level = (unsigned)(i->imm >> 16) & 31;
@@ -162,6 +175,7 @@ EXEC(enter)
 	frame = stack_offset(c, -size);
 	store_sized(c, i, stack_va(c, i, frame, lsize, ACCESS_WRITE), bp,
 		    lsize);
+	frame = stack_pointer(c, frame);
 	for (unsigned n = 1; n < level; n++) {
 		uint64_t from = c->code_size == 8 ? bp - n * (uint64_t)size
 				: c->seg[SEG_SS].access & AR_DB

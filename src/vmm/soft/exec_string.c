@@ -71,10 +71,12 @@ static uint64_t movs_step(struct cpu *c, const struct insn *i, uint64_t count)
 	uint64_t from = string_offset(c, i, REG_RSI);
 	uint64_t to = string_offset(c, i, REG_RDI);
 	unsigned size = 1u << i->lsize;
-	uint64_t from_va, to_va, n;
+	uint64_t from_va, to_va, n, value;
 	void *r, *w;
 
+	/* Of two faults the source's comes first. */
 	from_va = seg_linear(c, i, i->seg, from, size, ACCESS_READ);
+	value = load_sized(c, i, from_va, i->lsize);
 	to_va = seg_linear(c, i, SEG_ES, to, size, ACCESS_WRITE);
 	r = tlb_read(c, from_va, 1);
 	w = tlb_write(c, to_va, 1);
@@ -89,7 +91,7 @@ static uint64_t movs_step(struct cpu *c, const struct insn *i, uint64_t count)
 			return n;
 		}
 	}
-	store_sized(c, i, to_va, load_sized(c, i, from_va, i->lsize), i->lsize);
+	store_sized(c, i, to_va, value, i->lsize);
 	string_advance(c, i, REG_RSI, 1);
 	string_advance(c, i, REG_RDI, 1);
 	return 1;
