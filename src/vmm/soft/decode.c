@@ -33,6 +33,7 @@
 #define PM       OP_PM
 #define VEX      OP_VEX
 #define ELSE     OP_ELSE
+#define NOREP    OP_NOREP
 
 const struct opcode opcode_table[] = {
 #define OP(name, map, pp, op, ext, operands, attr, feature)                    \
@@ -66,6 +67,7 @@ const struct opcode opcode_table[] = {
 #undef PM
 #undef VEX
 #undef ELSE
+#undef NOREP
 
 const unsigned opcode_count = ARRAY_SIZE(opcode_table);
 
@@ -146,7 +148,10 @@ static uint8_t get_prefixes(struct decoder *s)
 		case 0x2e:
 		case 0x36:
 		case 0x3e:
-			s->seg = byte >> 3 & 3;
+			/* 64-bit code has none but FS and GS, and these stay.
+			 */
+			if (s->code_size != 8)
+				s->seg = byte >> 3 & 3;
 			break;
 		case 0x64:
 		case 0x65:
@@ -305,6 +310,8 @@ static bool row_matches(const struct opcode *o, const struct dec *d,
 	if ((o->attr & OP_NO64) && s->code_size == 8)
 		return false;
 	if ((o->attr & OP_ONLY64) && s->code_size != 8)
+		return false;
+	if ((o->attr & OP_NOREP) && s->rep != 0)
 		return false;
 	/* F3 90 is PAUSE, but with REX.B it is XCHG with R8. */
 	if (o->handler == &h_pause && (s->rex & REX_B))
@@ -666,7 +673,7 @@ static void decode_general(struct cpu *c, struct decoder *s,
 					     : 0;
 	if (s->lock)
 		i->flags |= INSN_LOCK;
-	if (o->operands == OPERANDS_R_A && i->a == REG_RAX)
+	if (o->operands == OPERANDS_R_A && i->a == REG_RAX && !s->lock)
 		i->exec = h_nop.one; /* 90: XCHG EAX,EAX clears nothing */
 	else
 		i->exec = choose_exec(c, s, o, form);
@@ -714,7 +721,8 @@ static void decode_vector(struct cpu *c, struct decoder *s)
 	    (((d->vvvv != 0 || d->vvvv3) && !simd_uses_vvvv(row)) ||
 	     is_real_or_v86(c)))
 		return;
-	if (simd_vsib(row) && (s->modrm_mod == 3 || (d->modrm & 7) != 4))
+	if (simd_vsib(row) &&
+	    (s->modrm_mod == 3 || (d->modrm & 7) != 4 || i->asize == 1))
 		return;
 	if (s->error != 0)
 		return;

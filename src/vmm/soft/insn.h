@@ -190,6 +190,7 @@ enum opcode_attr {
 	OP_PM = 1 << 13,      /* #UD in real mode and v86 */
 	OP_VEX = 1 << 14,     /* only with a VEX prefix */
 	OP_ELSE = 1 << 15,    /* without its feature it is the next row */
+	OP_NOREP = 1 << 16,   /* with F2 or F3 it is another instruction */
 };
 
 struct opcode {
