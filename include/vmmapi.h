@@ -446,7 +446,7 @@ int vm_get_memflags(struct vmctx *ctx);
 
 /*
  * The length of a segment (VM_SYSMEM to VM_PCIROM, else EINVAL) in bytes; 0,
- * when there is none, as for all but VM_SYSMEM. name gets "" and may be NULL.
+ * when there is none. name gets "bootrom" or "", and may be NULL.
  */
 int vm_get_memseg(struct vmctx *ctx, int ident, size_t *len, char *name,
 		  size_t namesize);
@@ -457,6 +457,19 @@ int vm_get_memseg(struct vmctx *ctx, int ident, size_t *len, char *name,
  */
 int vm_mmap_getnext(struct vmctx *ctx, vm_paddr_t *gpa, int *segid,
 		    off_t *segoff, size_t *len, int *prot, int *flags);
+
+/*
+ * A boot ROM: a segment of len bytes (segid VM_BOOTROM, else ENOTSUP; whole
+ * pages, up to 16 MiB), whose address is returned to be filled, or MAP_FAILED;
+ * and the piece of it that the guest reads and runs at gpa, in the last 16 MiB
+ * below 4 GiB (prot without PROT_WRITE, else ENOTSUP). The guest's writes there
+ * are dropped, and vm_map_gpa and the write gate do not know it. It belongs
+ * to the handle, which has memory (EINVAL) and does not run the VM yet (EBUSY).
+ */
+void *vm_create_devmem(struct vmctx *ctx, int segid, const char *name,
+		       size_t len);
+int vm_mmap_memseg(struct vmctx *ctx, vm_paddr_t gpa, int segid, off_t segoff,
+		   size_t len, int prot);
 
 /*
  * Ours: the write gate. Host-side writes to guest memory go between begin
@@ -776,8 +789,7 @@ void vm_setup_freebsd_gdt(uint64_t *gdtr);
 
 /*
  * FreeBSD's, and here only so that callers link: each fails with ENOTSUP and
- * a line in vm_error_text that says why; vm_get_ioctls returns NULL and
- * vm_create_devmem MAP_FAILED.
+ * a line in vm_error_text that says why; vm_get_ioctls returns NULL.
  */
 struct vm_mem_domain;
 struct vm_snapshot_meta;
@@ -786,11 +798,7 @@ int vm_get_device_fd(struct vmctx *ctx);
 const unsigned long *vm_get_ioctls(size_t *len);
 int vm_setup_memory_domains(struct vmctx *ctx, enum vm_mmap_style style,
 			    struct vm_mem_domain *domains, int ndomains);
-int vm_mmap_memseg(struct vmctx *ctx, vm_paddr_t gpa, int segid, off_t segoff,
-		   size_t len, int prot);
 int vm_munmap_memseg(struct vmctx *ctx, vm_paddr_t gpa, size_t len);
-void *vm_create_devmem(struct vmctx *ctx, int segid, const char *name,
-		       size_t len);
 int vm_get_gpa_pmap(struct vmctx *ctx, uint64_t gpa, uint64_t *pte, int *num);
 int vm_readwrite_kernemu_device(struct vcpu *vcpu, vm_paddr_t gpa, bool write,
 				int size, uint64_t *value);

@@ -145,11 +145,18 @@ static void on_exit_device(void *arg, int status)
 
 /* -- all of it ----------------------------------------------------------- */
 
+/* A kernel, or a boot ROM, finds a machine as after power-up. */
+static bool makes_anew(struct machine *m)
+{
+	return config_get(m->config, "boot.kernel") != NULL ||
+	       board_bootrom(m->config) != NULL;
+}
+
 /* What config says, before anything is touched. */
 static int read_config(struct machine *m, struct boot_vm *vm, struct err *err)
 {
 	/* This process runs what it loads: the memory may end with it. */
-	bool loads = config_get(m->config, "boot.kernel") != NULL;
+	bool loads = makes_anew(m);
 	int error = topology_read(m->config, &m->topology, err);
 
 	for (unsigned int i = 0; error == 0 && i < m->topology.cpus; i++) {
@@ -173,11 +180,12 @@ static int end_part(struct machine *m, struct err *err)
 	return vm_batch_end(m->ctx) != 0 ? boot_vm_error(m->name, err) : 0;
 }
 
-/* The VM, with its CPUs, and the kernel that was asked for. */
+/* The VM, with its CPUs, and the kernel that was asked for. Without one they
+   are at their reset state, or what bhyveload has left. */
 static int set_up_vm(struct machine *m, struct boot_vm *vm, struct err *err)
 {
 	bool load = config_get(m->config, "boot.kernel") != NULL;
-	int error = boot_vm_open(vm, load, err);
+	int error = boot_vm_open(vm, makes_anew(m), err);
 
 	m->ctx = vm->ctx;
 	m->created = vm->created;

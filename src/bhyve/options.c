@@ -85,13 +85,9 @@ static const struct {
 	const char *path;
 	const char *feature;
 } unbuilt[] = {
-    {"bootrom", "boot ROMs"},
-    {"bootvars", "boot ROMs"},
     {"domains", "NUMA domains"},
     {"gdb", "the gdb server"},
     {"keyboard", "the VNC server's keyboard"},
-    {"lpc.bootrom", "boot ROMs"},
-    {"lpc.bootvars", "boot ROMs"},
     {"lpc.fwcfg", "fw_cfg"},
     {"monitor", "the monitor"},
     {"tpm", "TPM devices"},

@@ -142,6 +142,25 @@ int slots_parse_pci(struct config *config, const char *text, struct err *err)
 
 /* -- -l ------------------------------------------------------------------ */
 
+/* file[,varfile][,variable=value...], with the LPC bridge's variables. */
+static int set_bootrom(struct config *config, char *conf, struct err *err)
+{
+	static const struct board_device bridge = {.first = "bootvars"};
+	const char *file = strsep(&conf, ",");
+	struct config_node *node;
+	int error;
+
+	if (file == NULL || *file == '\0')
+		return err_set(err, EINVAL, "invalid bootrom option \"%s\"",
+			       "bootrom");
+	error = config_set(config, "bootrom", file);
+	if (error == 0 && conf != NULL) {
+		node = config_make(config_root(config), "lpc");
+		error = node == NULL ? -ENOMEM : set_conf(node, &bridge, conf);
+	}
+	return error == 0 ? 0 : err_sys(err, -error, "-l bootrom");
+}
+
 int slots_parse_lpc(struct config *config, const char *text, struct err *err)
 {
 	char *copy = strdup(text), *conf = copy, *name;
@@ -153,6 +172,11 @@ int slots_parse_lpc(struct config *config, const char *text, struct err *err)
 	if (copy == NULL)
 		return err_sys(err, ENOMEM, "-l %.80s", text);
 	name = strsep(&conf, ",");
+	if (strcmp(name, "bootrom") == 0) {
+		error = set_bootrom(config, conf, err);
+		free(copy);
+		return error;
+	}
 	device = find_device(board_lpc_devices(), name);
 	if (device != NULL && device->bare && (conf == NULL || *conf == '\0')) {
 		snprintf(path, sizeof(path), "lpc.%s", name);

@@ -231,11 +231,12 @@ static int get_topology(struct session *s, const struct action *action,
 /* -- memory
  * -------------------------------------------------------------------- */
 
+static const char *const segments[] = {"sysmem", "bootrom", "framebuffer",
+				       "pcirom"};
+
 static int get_memseg(struct session *s, const struct action *action,
 		      const char *value)
 {
-	static const char *const names[] = {"sysmem", "bootrom", "framebuffer",
-					    "pcirom"};
 	size_t len;
 
 	printf("%-4s%-20s%s\n", "ID", "Length", "Name");
@@ -243,7 +244,7 @@ static int get_memseg(struct session *s, const struct action *action,
 		if (vm_get_memseg(s->ctx, i, &len, NULL, 0) != 0)
 			return -1;
 		if (len != 0)
-			printf("%-4d0x%-18zx%s\n", i, len, names[i]);
+			printf("%-4d0x%-18zx%s\n", i, len, segments[i]);
 	}
 	return 0;
 }
@@ -260,7 +261,7 @@ static int get_memmap(struct session *s, const struct action *action,
 	while (vm_mmap_getnext(s->ctx, &gpa, &segment, &offset, &len, &prot,
 			       &flags) == 0) {
 		printf("0x%-18" PRIx64 "0x%-18zx%s+0x%-11jx%c%c%c\n", gpa, len,
-		       "sysmem", (uintmax_t)offset,
+		       segments[segment], (uintmax_t)offset,
 		       prot & PROT_READ ? 'R' : '-',
 		       prot & PROT_WRITE ? 'W' : '-',
 		       prot & PROT_EXEC ? 'X' : '-');
@@ -285,8 +286,9 @@ static int get_gpa_pmap(struct session *s, const struct action *action,
 	while (vm_mmap_getnext(s->ctx, &gpa, &segment, &offset, &len, &prot,
 			       &flags) == 0) {
 		if (wanted - gpa < len) {
-			printf("gpa 0x%" PRIx64 ": sysmem+0x%" PRIx64 "\n",
-			       wanted, (uint64_t)offset + (wanted - gpa));
+			printf("gpa 0x%" PRIx64 ": %s+0x%" PRIx64 "\n", wanted,
+			       segments[segment],
+			       (uint64_t)offset + (wanted - gpa));
 			return 0;
 		}
 		gpa += len;

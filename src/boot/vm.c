@@ -117,7 +117,8 @@ int boot_vm_open(struct boot_vm *vm, bool load, struct err *err)
 		if (vm->ctx == NULL && errno == ENOENT)
 			return err_set(err, ENOENT,
 				       "%s: no such VM: load one with "
-				       "bhyveload, or give boot.kernel",
+				       "bhyveload, or give boot.kernel or a "
+				       "boot ROM",
 				       vm->name);
 	} else {
 		vm->ctx = vm_openf(vm->name, VMMAPI_OPEN_REINIT);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "dev/board_priv.h"
+#include "dev/bootrom.h"
 #include "dev/i8042.h"
 #include "dev/inout.h"
 #include "dev/lpc.h"
@@ -115,6 +116,8 @@ static int create_parts(struct board_parts *parts, struct err *err)
 	if (error == 0)
 		error = create_post_codes(parts, err);
 	if (error == 0)
+		error = bootrom_create(board, &parts->bootrom, err);
+	if (error == 0)
 		error = i8042_create(board, &parts->irqs, &parts->i8042, err);
 	if (error == 0)
 		error = pm_create(board, &parts->irqs, &parts->pm, err);
@@ -166,6 +169,7 @@ void board_destroy(struct board *board)
 	pci_destroy(board->pci);
 	pm_destroy(parts->pm);
 	i8042_destroy(parts->i8042);
+	bootrom_destroy(parts->bootrom);
 	mmio_map_destroy(board->mmio);
 	inout_map_destroy(board->ports);
 	irq_wires_destroy(&parts->irqs);
@@ -237,7 +241,9 @@ int board_save(struct board *board, struct state_writer *writer)
 
 	if (!parts->paused)
 		return -EBUSY;
-	error = i8042_save(parts->i8042, writer);
+	error = bootrom_save(parts->bootrom, writer);
+	if (error == 0)
+		error = i8042_save(parts->i8042, writer);
 	if (error == 0)
 		error = pm_save(parts->pm, writer);
 	if (error == 0)
@@ -253,7 +259,9 @@ int board_load(struct board *board, struct state_reader *reader,
 
 	if (!parts->paused)
 		return err_set(err, EBUSY, "the board is not paused");
-	error = i8042_load(parts->i8042, reader, err);
+	error = bootrom_load(parts->bootrom, reader, err);
+	if (error == 0)
+		error = i8042_load(parts->i8042, reader, err);
 	if (error == 0)
 		error = pm_load(parts->pm, reader, err);
 	if (error == 0)

@@ -49,6 +49,9 @@ struct board_device {
 const struct board_device *board_pci_devices(void);
 const struct board_device *board_lpc_devices(void);
 
+/* The file of the boot ROM that config names, or NULL. */
+const char *board_bootrom(struct config *config);
+
 /*
  * Makes every device that config names. 0, or -errno with a line in err;
  * then nothing is left behind.

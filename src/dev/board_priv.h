@@ -9,6 +9,7 @@
 #include "dev/irq.h"
 #include "dev/range.h"
 
+struct bootrom;
 struct i8042;
 struct pm;
 
@@ -16,6 +17,7 @@ struct board_parts {
 	struct board board;
 	struct irq_wires irqs;
 	struct chardev_env chardevs;
+	struct bootrom *bootrom; /* NULL: there is none */
 	struct i8042 *i8042;
 	struct pm *pm;
 	struct io_range post_codes[2];

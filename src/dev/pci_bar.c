@@ -327,9 +327,9 @@ int pci_bar_assign(struct pci *pci, struct err *err)
 	int error;
 
 	/* Firmware in a boot ROM places and enables them itself. */
-	error = config_get_bool(
-	    pci->board->config, "pci.enable_bars",
-	    config_get(pci->board->config, "bootrom") == NULL, &enable, err);
+	error = config_get_bool(pci->board->config, "pci.enable_bars",
+				board_bootrom(pci->board->config) == NULL,
+				&enable, err);
 	for (unsigned int i = 0; i < PCI_BUSES && error == 0; i++) {
 		if (!pci->buses[i].present)
 			continue;

@@ -46,6 +46,7 @@ const struct pci_device_ops *pci_find_ops(const char *name)
 const struct board_device *board_lpc_devices(void)
 {
 	static const struct board_device list[] = {
+	    {"bootrom", NULL, "boot ROM: file[,file of its variables]", false},
 	    {"com1", "path", "serial port at 0x3f8, IRQ 4", false},
 	    {"com2", "path", "serial port at 0x2f8, IRQ 3", false},
 	    {"com3", "path", "serial port at 0x3e8, IRQ 4", false},

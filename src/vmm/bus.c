@@ -100,6 +100,9 @@ int room_mmio(struct vmcpu *vcpu, uint64_t gpa, unsigned bytes, bool write,
 	}
 	if (write && doorbell_ring(vcpu->vm, false, gpa, bytes, *value))
 		return 0;
+	/* No flash: its writes are lost, and no business of the process. */
+	if (write && mem_is_rom(&vcpu->vm->mem, gpa, bytes))
+		return 0;
 	return -ENXIO;
 }
 
@@ -111,7 +114,7 @@ bool room_owns_mmio(struct vmcpu *vcpu, uint64_t gpa, unsigned bytes)
 		if (range_inside(gpa - mmio_ranges[i].base, bytes,
 				 mmio_ranges[i].size))
 			return true;
-	return false;
+	return mem_is_rom(&vcpu->vm->mem, gpa, bytes);
 }
 
 int room_msr(struct vmcpu *vcpu, uint32_t msr, bool write, uint64_t *value)

@@ -19,7 +19,7 @@ int room_pio(struct vmcpu *vcpu, uint16_t port, unsigned bytes, bool in,
 int room_mmio(struct vmcpu *vcpu, uint64_t gpa, unsigned bytes, bool write,
 	      uint64_t *value);
 
-/* Would room_mmio answer? Nothing is read or written. */
+/* Would room_mmio take a write? Nothing is read or written. */
 bool room_owns_mmio(struct vmcpu *vcpu, uint64_t gpa, unsigned bytes);
 
 /*

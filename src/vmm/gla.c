@@ -61,14 +61,17 @@ static int fault_at(const struct walk *walk, uint32_t bits,
 
 static int read_entry(struct walk *walk, uint64_t gpa, uint64_t *entry)
 {
-	void *hva = mem_hva(&walk->vcpu->vm->mem, gpa, walk->kind->entry_size);
+	const void *hva =
+	    mem_hva_readable(&walk->vcpu->vm->mem, gpa, walk->kind->entry_size);
 
 	if (hva == NULL)
 		return -EFAULT;
 	if (walk->kind->entry_size == 4)
-		*entry = __atomic_load_n((uint32_t *)hva, __ATOMIC_RELAXED);
+		*entry =
+		    __atomic_load_n((const uint32_t *)hva, __ATOMIC_RELAXED);
 	else
-		*entry = __atomic_load_n((uint64_t *)hva, __ATOMIC_RELAXED);
+		*entry =
+		    __atomic_load_n((const uint64_t *)hva, __ATOMIC_RELAXED);
 	walk->entry_gpa[walk->depth++] = gpa;
 	return 0;
 }
@@ -167,6 +170,8 @@ static void set_bits(struct walk *walk, uint64_t gpa, uint64_t bits)
 	struct vm *vm = walk->vcpu->vm;
 	void *hva = mem_write_begin(vm, gpa, walk->kind->entry_size);
 
+	if (hva == NULL) /* in ROM they are not kept */
+		return;
 	if (walk->kind->entry_size == 4)
 		__atomic_fetch_or((uint32_t *)hva, (uint32_t)bits,
 				  __ATOMIC_SEQ_CST);

@@ -13,14 +13,14 @@
 /* No access here, so that a wrong offset faults instead of hitting the heap. */
 #define GUARD_SIZE (4 * MiB)
 
-static int map_piece(uint8_t *at, uint64_t size, int fd, uint64_t offset)
+static int map_piece(uint8_t *at, uint64_t size, int prot, int fd,
+		     uint64_t offset)
 {
 	void *map;
 
 	if (size == 0)
 		return 0;
-	map = mmap(at, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd,
-		   (off_t)offset);
+	map = mmap(at, size, prot, MAP_SHARED | MAP_FIXED, fd, (off_t)offset);
 	if (map == MAP_FAILED)
 		return -errno;
 	/* As on FreeBSD, RAM is in a core file only on demand. */
@@ -30,8 +30,8 @@ static int map_piece(uint8_t *at, uint64_t size, int fd, uint64_t offset)
 
 int mem_setup(struct vm_mem *mem, int fd, uint64_t low_size, uint64_t high_size)
 {
-	uint64_t top = high_size != 0 ? MEM_HIGH_BASE + high_size : low_size;
-	uint64_t reserved = top + 2 * GUARD_SIZE;
+	/* With room for a ROM below 4 GiB. */
+	uint64_t reserved = MEM_HIGH_BASE + high_size + 2 * GUARD_SIZE;
 	uint8_t *reservation;
 	int error;
 
@@ -43,10 +43,12 @@ int mem_setup(struct vm_mem *mem, int fd, uint64_t low_size, uint64_t high_size)
 			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (reservation == MAP_FAILED)
 		return -errno;
-	error = map_piece(reservation + GUARD_SIZE, low_size, fd, 0);
+	error = map_piece(reservation + GUARD_SIZE, low_size,
+			  PROT_READ | PROT_WRITE, fd, 0);
 	if (error == 0)
-		error = map_piece(reservation + GUARD_SIZE + MEM_HIGH_BASE,
-				  high_size, fd, low_size);
+		error =
+		    map_piece(reservation + GUARD_SIZE + MEM_HIGH_BASE,
+			      high_size, PROT_READ | PROT_WRITE, fd, low_size);
 	if (error != 0) {
 		munmap(reservation, reserved);
 		return error;
@@ -61,12 +63,83 @@ int mem_setup(struct vm_mem *mem, int fd, uint64_t low_size, uint64_t high_size)
 	return 0;
 }
 
+/* -- ROM ------------------------------------------------------------------- */
+
+static void rom_drop(struct vm_rom *rom)
+{
+	if (rom->host == NULL)
+		return;
+	munmap(rom->host, rom->size);
+	close(rom->fd);
+	*rom = (struct vm_rom){0};
+}
+
+/* With all its pages, so that a full host is told now. */
+static int rom_fill(struct vm_rom *rom)
+{
+	void *host;
+
+	if (ftruncate(rom->fd, (off_t)rom->size) != 0 ||
+	    fallocate(rom->fd, 0, 0, (off_t)rom->size) != 0)
+		return -errno;
+	host = mmap(NULL, rom->size, PROT_READ | PROT_WRITE, MAP_SHARED,
+		    rom->fd, 0);
+	if (host == MAP_FAILED)
+		return -errno;
+	rom->host = host;
+	return 0;
+}
+
+int mem_rom_create(struct vm_mem *mem, uint64_t size)
+{
+	struct vm_rom rom = {.size = size};
+	int error;
+
+	if (mem->base == NULL || size == 0 || size % 4096 != 0 ||
+	    size > MEM_ROM_LIMIT - MEM_ROM_BASE)
+		return -EINVAL;
+	if (mem->rom.host != NULL)
+		return mem->rom.size == size ? 0 : -EEXIST;
+	rom.fd = memfd_create("rom", MFD_CLOEXEC);
+	if (rom.fd < 0)
+		return -errno;
+	error = rom_fill(&rom);
+	if (error != 0)
+		close(rom.fd);
+	else
+		mem->rom = rom;
+	return error;
+}
+
+int mem_rom_map(struct vm_mem *mem, uint64_t gpa, uint64_t offset, uint64_t len)
+{
+	struct vm_rom *rom = &mem->rom;
+	int error;
+
+	if (rom->host == NULL || len == 0 || (gpa | offset | len) % 4096 != 0 ||
+	    gpa < MEM_ROM_BASE || !range_inside(gpa, len, MEM_ROM_LIMIT) ||
+	    !range_inside(offset, len, rom->size))
+		return -EINVAL;
+	if (rom->len != 0)
+		return -EEXIST;
+	error = map_piece(mem->base + gpa, len, PROT_READ, rom->fd, offset);
+	if (error != 0)
+		return error;
+	rom->gpa = gpa;
+	rom->offset = offset;
+	rom->len = len;
+	return 0;
+}
+
+/* -- both ------------------------------------------------------------------ */
+
 void mem_teardown(struct vm_mem *mem)
 {
 	if (mem->base != NULL) {
 		munmap(mem->base - GUARD_SIZE, mem->reserved_size);
 		close(mem->fd);
 	}
+	rom_drop(&mem->rom);
 	*mem = (struct vm_mem){.fd = -1};
 }
 

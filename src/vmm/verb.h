@@ -106,6 +106,8 @@ struct verb_range {
 
 struct verb_memory {
 	uint64_t low_size, high_size;
+	uint64_t rom_size; /* of the segment */
+	uint64_t rom_gpa, rom_offset, rom_len;
 };
 
 /*

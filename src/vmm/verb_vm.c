@@ -269,6 +269,10 @@ int verb_memory_run(struct vm *vm, struct vmcpu *vcpu, void *arg)
 
 	memory->low_size = vm->mem.low_size;
 	memory->high_size = vm->mem.high_size;
+	memory->rom_size = vm->mem.rom.size;
+	memory->rom_gpa = vm->mem.rom.gpa;
+	memory->rom_offset = vm->mem.rom.offset;
+	memory->rom_len = vm->mem.rom.len;
 	return 0;
 }
 

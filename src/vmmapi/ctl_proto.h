@@ -13,7 +13,7 @@
 #include "vmm/verb.h"
 
 #define CTL_MAGIC   0x43485641u /* "AVHC" */
-#define CTL_VERSION 1
+#define CTL_VERSION 2
 
 struct ctl_message {
 	uint32_t magic;

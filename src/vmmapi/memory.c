@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /* Guest memory at the door: set-up, addresses, the write gate, copying. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -227,9 +228,13 @@ int vm_get_memseg(struct vmctx *ctx, int ident, size_t *len, char *name,
 		return door_result(-EINVAL, NULL);
 	if (get_memory(ctx, &memory) != 0)
 		return -1;
-	*len = ident == VM_SYSMEM ? memory.low_size + memory.high_size : 0;
+	*len = ident == VM_SYSMEM    ? memory.low_size + memory.high_size
+	       : ident == VM_BOOTROM ? memory.rom_size
+				     : 0;
+	/* System memory has none. */
 	if (name != NULL && namesize != 0)
-		name[0] = '\0'; /* system memory has none */
+		snprintf(name, namesize, "%s",
+			 ident == VM_BOOTROM && *len != 0 ? "bootrom" : "");
 	return 0;
 }
 
@@ -240,19 +245,28 @@ int vm_mmap_getnext(struct vmctx *ctx, vm_paddr_t *gpa, int *segid,
 
 	if (get_memory(ctx, &memory) != 0)
 		return -1;
-	if (*gpa == 0 && memory.low_size != 0) {
-		*segoff = 0;
-		*len = memory.low_size;
-	} else if (*gpa <= MEM_HIGH_BASE && memory.high_size != 0) {
-		*gpa = MEM_HIGH_BASE;
-		*segoff = (off_t)memory.low_size;
-		*len = memory.high_size;
-	} else
-		return door_result(-ENOENT, NULL);
-	*segid = VM_SYSMEM;
-	*prot = PROT_READ | PROT_WRITE | PROT_EXEC;
-	*flags = ctx->memflags;
-	return 0;
+	const struct {
+		uint64_t gpa, len, offset;
+		int segment, prot;
+	} maps[] = {
+	    {0, memory.low_size, 0, VM_SYSMEM, PROT_WRITE},
+	    {memory.rom_gpa, memory.rom_len, memory.rom_offset, VM_BOOTROM, 0},
+	    {MEM_HIGH_BASE, memory.high_size, memory.low_size, VM_SYSMEM,
+	     PROT_WRITE},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(maps); i++) {
+		if (maps[i].len == 0 || maps[i].gpa < *gpa)
+			continue;
+		*gpa = maps[i].gpa;
+		*segid = maps[i].segment;
+		*segoff = (off_t)maps[i].offset;
+		*len = maps[i].len;
+		*prot = PROT_READ | PROT_EXEC | maps[i].prot;
+		*flags = ctx->memflags;
+		return 0;
+	}
+	return door_result(-ENOENT, NULL);
 }
 
 /* -- the write gate -----------------------------------------------------------

@@ -4,7 +4,6 @@
  * link, and get ENOTSUP with a line that says why.
  */
 #include <errno.h>
-#include <sys/mman.h>
 
 #include "vmmapi/door.h"
 
@@ -34,30 +33,15 @@ const unsigned long *vm_get_ioctls(size_t *len)
 
 /* -- memory --------------------------------------------------------------- */
 
-#define ONE_SEGMENT "a VM has one memory segment, of vm_setup_memory"
-
 int vm_setup_memory_domains(struct vmctx *ctx, enum vm_mmap_style style,
 			    struct vm_mem_domain *domains, int ndomains)
 {
 	return refuse(__func__, "NUMA domains are not built");
 }
 
-int vm_mmap_memseg(struct vmctx *ctx, vm_paddr_t gpa, int segid, off_t segoff,
-		   size_t len, int prot)
-{
-	return refuse(__func__, ONE_SEGMENT);
-}
-
 int vm_munmap_memseg(struct vmctx *ctx, vm_paddr_t gpa, size_t len)
 {
-	return refuse(__func__, ONE_SEGMENT);
-}
-
-void *vm_create_devmem(struct vmctx *ctx, int segid, const char *name,
-		       size_t len)
-{
-	refuse(__func__, ONE_SEGMENT);
-	return MAP_FAILED;
+	return refuse(__func__, "a ROM stays mapped");
 }
 
 int vm_get_gpa_pmap(struct vmctx *ctx, uint64_t gpa, uint64_t *pte, int *num)

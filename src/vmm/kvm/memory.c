@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: BSD-2-Clause
-/* Guest memory as KVM's slots: 0 the low part, 1 the high; the dirty log. */
+/* Guest memory as KVM's slots: RAM's low part and high, ROM; the dirty log. */
 #include <errno.h>
 #include <string.h>
 #include <sys/ioctl.h>
 
 #include "vmm/kvm/kvm.h"
 
-enum { SLOT_LOW, SLOT_HIGH, SLOTS };
+enum { SLOT_LOW, SLOT_HIGH, RAM_SLOTS, SLOT_ROM = RAM_SLOTS };
 
 static uint64_t slot_gpa(uint32_t slot)
 {
@@ -38,9 +38,29 @@ static int set_slot(struct kvm_vm *kvm, uint32_t slot, uint32_t flags)
 		   : -errno;
 }
 
+/* The guest's writes there come out as MMIO, and are dropped by the room. */
+static int set_rom(struct kvm_vm *kvm, struct err *err)
+{
+	const struct vm_rom *rom = &kvm->vm->mem.rom;
+	struct kvm_userspace_memory_region region = {
+	    .slot = SLOT_ROM,
+	    .flags = KVM_MEM_READONLY,
+	    .guest_phys_addr = rom->gpa,
+	    .memory_size = rom->len,
+	    .userspace_addr = (uintptr_t)(kvm->vm->mem.base + rom->gpa),
+	};
+
+	if (rom->len == 0 ||
+	    ioctl(kvm->fd, KVM_SET_USER_MEMORY_REGION, &region) == 0)
+		return 0;
+	return kvm_failed(err, kvm->vm->name,
+			  "KVM_SET_USER_MEMORY_REGION for the ROM", errno,
+			  "try engine=soft");
+}
+
 int kvm_memory_create(struct kvm_vm *kvm, struct err *err)
 {
-	for (uint32_t slot = 0; slot < SLOTS; slot++) {
+	for (uint32_t slot = 0; slot < RAM_SLOTS; slot++) {
 		int error = set_slot(kvm, slot, 0);
 
 		if (error != 0)
@@ -49,7 +69,7 @@ int kvm_memory_create(struct kvm_vm *kvm, struct err *err)
 					  "try less memory (-m) or "
 					  "engine=soft");
 	}
-	return 0;
+	return set_rom(kvm, err);
 }
 
 /* Both parts, or neither. */
@@ -58,10 +78,10 @@ int kvm_dirty_log(struct vm *vm, bool on)
 	struct kvm_vm *kvm = vm->engine_data;
 	int error = 0;
 
-	for (uint32_t slot = 0; slot < SLOTS && error == 0; slot++)
+	for (uint32_t slot = 0; slot < RAM_SLOTS && error == 0; slot++)
 		error = set_slot(kvm, slot, on ? KVM_MEM_LOG_DIRTY_PAGES : 0);
 	if (error != 0 && on)
-		for (uint32_t slot = 0; slot < SLOTS; slot++)
+		for (uint32_t slot = 0; slot < RAM_SLOTS; slot++)
 			set_slot(kvm, slot, 0);
 	return error;
 }

@@ -9,10 +9,15 @@
 #include "vmm/soft/handlers.h"
 #include "vmm/soft/split.h"
 
-/* As the page of va reads or writes after its translation. */
-static bool in_ram(const struct cpu *c, uint64_t gpa)
+/* The page of gpa is memory for such an access. ROM is not written to: what
+   the guest stores there is dropped where devices answer (vmm/bus.c). */
+static bool in_memory(const struct cpu *c, uint64_t gpa, enum access access)
 {
-	return mem_is_ram(&c->svm->vm->mem, PAGE_BASE(gpa), 4096);
+	const struct vm_mem *mem = &c->svm->vm->mem;
+
+	return access == ACCESS_WRITE
+		   ? mem_is_ram(mem, PAGE_BASE(gpa), 4096)
+		   : mem_is_readable(mem, PAGE_BASE(gpa), 4096);
 }
 
 static void check_alignment(struct cpu *c, const struct insn *i, uint64_t va,
@@ -44,7 +49,7 @@ static uint64_t load_page(struct cpu *c, const struct insn *i, uint64_t va,
 	uint64_t gpa = mmu_translate_as(c, i, va, ACCESS_READ, as_supervisor);
 	uint64_t value = 0;
 
-	if (!in_ram(c, gpa))
+	if (!in_memory(c, gpa, ACCESS_READ))
 		return device_read(c, i, va, gpa, len);
 	copy_bytes(&value, c->ram + gpa, len);
 	return value;
@@ -68,7 +73,7 @@ static void ram_store(struct cpu *c, uint64_t gpa, uint64_t value, unsigned len)
 static void store_gpa(struct cpu *c, const struct insn *i, uint64_t va,
 		      uint64_t gpa, uint64_t value, unsigned len)
 {
-	if (!in_ram(c, gpa)) {
+	if (!in_memory(c, gpa, ACCESS_WRITE)) {
 		device_write(c, i, va, gpa, len, value);
 		return;
 	}
@@ -197,7 +202,7 @@ void *operand_slow(struct cpu *c, const struct insn *i, uint64_t va,
 	check_breakpoints(c, i, va, len, access);
 	if (!crosses_page(va, len)) {
 		gpa = mmu_translate(c, i, va, access);
-		if (in_ram(c, gpa)) {
+		if (in_memory(c, gpa, access)) {
 			if (access == ACCESS_WRITE)
 				make_writable(c, i, va, gpa);
 			return c->ram + gpa;
@@ -208,7 +213,7 @@ void *operand_slow(struct cpu *c, const struct insn *i, uint64_t va,
 		gpa = mmu_translate(c, i, va, access);
 		gpa2 = mmu_translate(c, i, end, access);
 		if (access == ACCESS_WRITE && i != NULL && is_locked(i) &&
-		    in_ram(c, gpa) && in_ram(c, gpa2)) {
+		    in_memory(c, gpa, access) && in_memory(c, gpa2, access)) {
 			make_writable(c, i, va, gpa);
 			make_writable(c, i, end, gpa2);
 			p = split_operand(c, gpa, gpa2);

@@ -487,7 +487,7 @@ static uint64_t fetch_gpa(struct cpu *c, uint64_t va)
 	if (tlb_match(c->tlb->exec[n], va))
 		return va + c->tlb->addend[n] - (uint64_t)c->ram;
 	gpa = mmu_translate(c, NULL, va, ACCESS_EXEC);
-	if (mem_is_ram(&c->svm->vm->mem, PAGE_BASE(gpa), 4096))
+	if (mem_is_readable(&c->svm->vm->mem, PAGE_BASE(gpa), 4096))
 		return gpa;
 	/* Code in a device: nothing we can run. */
 	c->exit->exitcode = VM_EXITCODE_PAGING;

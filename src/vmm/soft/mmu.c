@@ -32,7 +32,8 @@ struct walk {
 
 static bool entry_load(struct cpu *c, struct walk *w)
 {
-	const void *p = mem_hva(&c->svm->vm->mem, w->entry_gpa, w->entry_bytes);
+	const void *p =
+	    mem_hva_readable(&c->svm->vm->mem, w->entry_gpa, w->entry_bytes);
 
 	if (p == NULL)
 		return false;
@@ -42,7 +43,10 @@ static bool entry_load(struct cpu *c, struct walk *w)
 	return true;
 }
 
-/* Sets bits of the entry if it still is what was read; false: walk again. */
+/*
+ * Sets bits of the entry if it still is what was read; false: walk again. In
+ * ROM they are not kept, and the walk goes on.
+ */
 static bool entry_set(struct cpu *c, struct walk *w, uint64_t bits)
 {
 	uint8_t *p = c->ram + w->entry_gpa;
@@ -50,7 +54,8 @@ static bool entry_set(struct cpu *c, struct walk *w, uint64_t bits)
 	uint32_t was32 = (uint32_t)w->entry;
 	bool done;
 
-	if ((w->entry & bits) == bits)
+	if ((w->entry & bits) == bits ||
+	    !mem_is_ram(&c->svm->vm->mem, w->entry_gpa, w->entry_bytes))
 		return true;
 	if (w->entry_bytes == 8)
 		done = __atomic_compare_exchange_n(
@@ -263,6 +268,17 @@ static _Noreturn void raise_pf(struct cpu *c, const struct insn *i,
 	soft_raise(c, i, X86_PF, error, w->va);
 }
 
+/* Devices are not in the TLB, and ROM not for writing. */
+static void remember(struct cpu *c, uint64_t va, struct translation *tr)
+{
+	const struct vm_mem *mem = &c->svm->vm->mem;
+
+	if (!mem_is_readable(mem, PAGE_BASE(tr->gpa), 4096))
+		return;
+	tr->can_write &= mem_is_ram(mem, PAGE_BASE(tr->gpa), 4096);
+	tlb_fill(c, tlb_current(c), va, tr->gpa, tr);
+}
+
 uint64_t mmu_translate_as(struct cpu *c, const struct insn *i, uint64_t va,
 			  enum access access, bool as_supervisor)
 {
@@ -287,9 +303,8 @@ uint64_t mmu_translate_as(struct cpu *c, const struct insn *i, uint64_t va,
 		if (result == WALK_FAULT)
 			raise_pf(c, i, &w);
 	}
-	if (mem_is_ram(&c->svm->vm->mem, PAGE_BASE(tr.gpa), 4096) &&
-	    !c->align_check && (!as_supervisor || c->cpl != 3))
-		tlb_fill(c, tlb_current(c), va, tr.gpa, &tr);
+	if (!c->align_check && (!as_supervisor || c->cpl != 3))
+		remember(c, va, &tr);
 	return tr.gpa;
 }
 
@@ -302,7 +317,8 @@ uint64_t mmu_translate(struct cpu *c, const struct insn *i, uint64_t va,
 bool mmu_load_pdptes(struct cpu *c, uint64_t cr3)
 {
 	uint64_t pdpte[4];
-	const uint64_t *p = mem_hva(&c->svm->vm->mem, cr3 & 0xffffffe0, 32);
+	const uint64_t *p =
+	    mem_hva_readable(&c->svm->vm->mem, cr3 & 0xffffffe0, 32);
 	uint64_t reserved =
 	    (MASK(63, 0) & ~c->svm->phys_mask) | MASK(8, 5) | MASK(2, 1);
 

@@ -210,6 +210,11 @@ void boot_progress_print(void *arg, const struct boot_progress *progress)
 {
 }
 
+const char *board_bootrom(struct config *config)
+{
+	return config_get(config, "bootrom");
+}
+
 int board_create(struct vmctx *ctx, struct config *config, struct loop *loop,
 		 struct board **out, struct err *err)
 {

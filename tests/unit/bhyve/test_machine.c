@@ -44,6 +44,27 @@ static void assert_nothing_open(const struct fake_setup *s)
 	assert_int_equal(s->boards, 0);
 }
 
+/* A machine as after power-up, and nothing loaded. */
+static void test_boot_rom(void **state)
+{
+	static const char *const rom[] = {"bootrom=r", "memory.size=512M",
+					  NULL};
+	struct config *config = config_of(rom);
+	struct machine *m = NULL;
+	struct fake_setup s;
+	struct err err;
+	int status;
+
+	(void)state;
+	fake_setup_use(&s);
+	assert_int_equal(machine_create(config, NULL, &m, &status, &err), 0);
+	assert_int_equal(s.creates, 1);
+	assert_int_equal(s.loads, 0);
+	machine_destroy(m, false);
+	assert_nothing_open(&s);
+	config_destroy(config);
+}
+
 static void test_direct_boot(void **state)
 {
 	struct config *config = config_of(direct);
@@ -304,6 +325,7 @@ static void test_no_such_engine(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_boot_rom),
 	    cmocka_unit_test(test_direct_boot),
 	    cmocka_unit_test(test_no_tables),
 	    cmocka_unit_test(test_failures),

@@ -159,7 +159,9 @@ static void test_bad_slots(void **state)
 	assert_refused("-l nosuch,stdio vm0", STATUS_MALFORMED,
 		       "invalid lpc device configuration 'nosuch,stdio'");
 	assert_refused("-l bootrom vm0", STATUS_MALFORMED,
-		       "invalid lpc device configuration 'bootrom'");
+		       "invalid bootrom option \"bootrom\"");
+	assert_refused("-l bootrom,,vars vm0", STATUS_MALFORMED,
+		       "invalid bootrom option \"bootrom\"");
 	assert_refused("-l com1 vm0", STATUS_MALFORMED,
 		       "invalid lpc device configuration 'com1'");
 	assert_refused("-l pc-testdev,x vm0", STATUS_MALFORMED,
@@ -263,7 +265,7 @@ static void test_unbuilt(void **state)
 	    {"-n id=0,size=1,cpus=0 v", "NUMA"},
 	    {"-f a,string=b v", "fw_cfg"},
 	    {"-o gdb.port=1 v", "gdb"},
-	    {"-o bootrom=f v", "bootrom"},
+	    {"-l bootrom,f,fwcfg=qemu v", "fw_cfg"},
 	    {"-o monitor.enabled=true v", "monitor"},
 	    {"-o domains.0.cpus=1 v", "domains"},
 	    {"-o tpm.type=swtpm v", "tpm"},

@@ -29,6 +29,7 @@ void machine_end(struct machine *m)
 	board_destroy(m->board);
 	loop_destroy(m->loop);
 	config_destroy(m->config);
+	free(m->vm.rom);
 }
 
 static void stop_loop(void *arg, uint32_t events)

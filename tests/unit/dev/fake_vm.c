@@ -2,6 +2,8 @@
 #include "fake_vm.h"
 
 #include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
 
 #include "base/bits.h"
 
@@ -108,6 +110,32 @@ void *vm_map_gpa(struct vmctx *vm, vm_paddr_t gpa, size_t len)
 	return vm->ram != NULL && range_inside(gpa, len, vm->ram_size)
 		   ? vm->ram + gpa
 		   : NULL;
+}
+
+void *vm_create_devmem(struct vmctx *vm, int segid, const char *name,
+		       size_t len)
+{
+	(void)name;
+	if (segid != VM_BOOTROM || vm->rom != NULL)
+		vm->wrong++;
+	vm->rom = calloc(1, len);
+	vm->rom_size = len;
+	return vm->rom != NULL ? vm->rom : MAP_FAILED;
+}
+
+int vm_mmap_memseg(struct vmctx *vm, vm_paddr_t gpa, int segid, off_t segoff,
+		   size_t len, int prot)
+{
+	if (segid != VM_BOOTROM || segoff != 0 || len != vm->rom_size ||
+	    prot != (PROT_READ | PROT_EXEC))
+		vm->wrong++;
+	vm->rom_gpa = gpa;
+	return 0;
+}
+
+const char *vm_error_text(void)
+{
+	return "a test's VM";
 }
 
 void vm_mem_dirty(struct vmctx *vm, vm_paddr_t gpa, size_t len)

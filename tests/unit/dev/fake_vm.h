@@ -20,6 +20,9 @@ struct vmctx {
 	enum vm_intr_trigger trigger[16];
 	uint8_t *ram; /* from address 0 on; NULL: none to map */
 	size_t ram_size;
+	uint8_t *rom; /* NULL: none */
+	size_t rom_size;
+	vm_paddr_t rom_gpa;  /* 0: not there */
 	atomic_size_t dirty; /* bytes that passed the write gate */
 };
 

@@ -131,10 +131,7 @@ static void test_not_supported(void **state)
 	REFUSED(vm_get_device_fd, ctx);
 	assert_null(vm_get_ioctls(&size));
 	REFUSED(vm_setup_memory_domains, ctx, VM_MMAP_ALL, NULL, 2);
-	REFUSED(vm_mmap_memseg, ctx, 0, 0, 0, 4096, PROT_READ);
 	REFUSED(vm_munmap_memseg, ctx, 0, 4096);
-	assert_ptr_equal(vm_create_devmem(ctx, VM_BOOTROM, "rom", 4096),
-			 MAP_FAILED);
 	REFUSED(vm_get_gpa_pmap, ctx, 0, &word, &count);
 	REFUSED(vm_readwrite_kernemu_device, vcpu, 0xfee00000, false, 4, &word);
 	REFUSED(vm_assign_pptdev, ctx, 1, 2, 3);

@@ -224,6 +224,107 @@ static void test_memory(void **state)
 	vm_destroy(one);
 }
 
+/* The maps of a VM, at most three: how many there are. */
+static int get_maps(struct vmctx *ctx, vm_paddr_t gpa[3], size_t len[3],
+		    int prot[3])
+{
+	vm_paddr_t at = 0;
+	int segment, flags, n;
+	off_t offset;
+
+	for (n = 0; n < 3; n++) {
+		if (vm_mmap_getnext(ctx, &at, &segment, &offset, &len[n],
+				    &prot[n], &flags) != 0)
+			break;
+		assert_int_equal(segment,
+				 at == 0xffffc000 ? VM_BOOTROM : VM_SYSMEM);
+		gpa[n] = at;
+		at += len[n];
+	}
+	return n;
+}
+
+static void test_rom(void **state)
+{
+	struct vmctx *ctx = make_vm("vm0", 1);
+	vm_paddr_t gpa[3];
+	char name[16] = "x";
+	size_t len[3];
+	int prot[3];
+
+	(void)state;
+	assert_ptr_not_equal(vm_create_devmem(ctx, VM_BOOTROM, "rom", 0x4000),
+			     MAP_FAILED);
+	assert_int_equal(get_maps(ctx, gpa, len, prot), 1);
+	assert_int_equal(vm_mmap_memseg(ctx, 0xffffc000, VM_BOOTROM, 0, 0x4000,
+					PROT_READ | PROT_EXEC),
+			 0);
+	assert_int_equal(get_maps(ctx, gpa, len, prot), 2);
+	assert_int_equal(gpa[1], 0xffffc000);
+	assert_int_equal(len[1], 0x4000);
+	assert_int_equal(prot[1], PROT_READ | PROT_EXEC);
+	assert_int_equal(
+	    vm_get_memseg(ctx, VM_BOOTROM, &len[0], name, sizeof(name)), 0);
+	assert_int_equal(len[0], 0x4000);
+	assert_string_equal(name, "bootrom");
+	/* No DMA, no loader and no debugger writes there. */
+	assert_null(vm_map_gpa(ctx, 0xffffc000, 1));
+	assert_null(vm_mem_write_begin(ctx, 0xffffc000, 1));
+	assert_error(vm_mem_write(ctx, 0xfffffff0, "x", 1), EFAULT, "");
+	vm_destroy(ctx);
+}
+
+static void assert_no_rom(struct vmctx *ctx, int segment, size_t len, int error,
+			  const char *text)
+{
+	assert_ptr_equal(vm_create_devmem(ctx, segment, "rom", len),
+			 MAP_FAILED);
+	assert_error(-1, error, text);
+}
+
+static void assert_no_map(struct vmctx *ctx, vm_paddr_t gpa, off_t offset,
+			  size_t len, int prot, int error)
+{
+	assert_error(vm_mmap_memseg(ctx, gpa, VM_BOOTROM, offset, len, prot),
+		     error, "ROM");
+}
+
+static void test_bad_rom(void **state)
+{
+	static const uint8_t out[] = {0xe6, 0x80};
+	struct vmctx *ctx = make_vm("vm0", 1);
+	struct vcpu *vcpu = vm_vcpu_open(ctx, 0);
+	struct vm_exit exit = {0};
+	uint8_t *rom;
+
+	(void)state;
+	assert_no_map(ctx, 0xffffc000, 0, 0x4000, PROT_READ, EINVAL);
+	assert_no_rom(ctx, VM_FRAMEBUFFER, 0x4000, ENOTSUP, "VM_BOOTROM");
+	assert_no_rom(ctx, VM_BOOTROM, 0x4001, EINVAL, "ROM of 16385 bytes");
+	assert_no_rom(ctx, VM_BOOTROM, (16 << 20) + 4096, EINVAL, "ROM");
+	rom = vm_create_devmem(ctx, VM_BOOTROM, "rom", 0x4000);
+	assert_ptr_equal(vm_create_devmem(ctx, VM_BOOTROM, "rom", 0x4000), rom);
+	assert_no_rom(ctx, VM_BOOTROM, 0x8000, EEXIST, "ROM");
+	assert_no_map(ctx, 0xffffc000, 0, 0x4000, PROT_READ | PROT_WRITE,
+		      ENOTSUP);
+	/* Out of its room, out of itself, no pages. */
+	assert_no_map(ctx, 0xfee00000, 0, 0x4000, PROT_READ, EINVAL);
+	assert_no_map(ctx, 0xffffd000, 0, 0x4000, PROT_READ, EINVAL);
+	assert_no_map(ctx, 0xffffc000, 0x1000, 0x4000, PROT_READ, EINVAL);
+	assert_no_map(ctx, 0xffffc000, -0x1000, 0x1000, PROT_READ, EINVAL);
+	assert_no_map(ctx, 0xffffc800, 0, 0x800, PROT_READ, EINVAL);
+	assert_no_map(ctx, 0xffffc000, 0, 0, PROT_READ, EINVAL);
+	assert_int_equal(
+	    vm_mmap_memseg(ctx, 0xffffc000, VM_BOOTROM, 0, 0x4000, PROT_READ),
+	    0);
+	assert_no_map(ctx, 0xffff8000, 0, 0x4000, PROT_READ, EEXIST);
+	load_program(vcpu, out, sizeof(out));
+	assert_int_equal(run(vcpu, &exit), 0);
+	assert_no_rom(ctx, VM_BOOTROM, 0x4000, EBUSY, "before vm_run");
+	vm_vcpu_close(vcpu);
+	vm_destroy(ctx);
+}
+
 static void test_high_memory(void **state)
 {
 	uint64_t high = 64ull << 20, low = 3ull << 30, gpa = 1;
@@ -811,6 +912,8 @@ int main(void)
 	    T(test_rundir_errors),
 	    T(test_damaged),
 	    T(test_memory),
+	    T(test_rom),
+	    T(test_bad_rom),
 	    T(test_high_memory),
 	    T(test_no_room),
 	    T(test_anonymous_memory),
