@@ -145,6 +145,10 @@ int pci_add_msi(struct pci_device *dev, unsigned int messages, struct err *err);
 int pci_add_msix(struct pci_device *dev, unsigned int vectors, unsigned int bar,
 		 struct err *err);
 
+/* Whether the guest lets it be bus master (6.2.2). While it does not, a device
+   neither reads nor writes guest memory; its messages wait. Any thread. */
+bool pci_is_master(struct pci_device *dev);
+
 /* In create and in the configuration hooks only; no side effects. */
 uint32_t pci_cfg_get(const struct pci_device *dev, unsigned int offset,
 		     unsigned int bytes);
@@ -157,7 +161,8 @@ void pci_intx_set(struct pci_device *dev, bool level);
 bool pci_msi_enabled(struct pci_device *dev);
 bool pci_msix_enabled(struct pci_device *dev);
 /* Numbers that do not exist, or that the guest has not enabled, are ignored;
-   masked MSI-X vectors are sent when they are unmasked. */
+   masked ones are sent when they are unmasked, and those of a device that is
+   no bus master when it is one. */
 void pci_msi_send(struct pci_device *dev, unsigned int message);
 void pci_msix_send(struct pci_device *dev, unsigned int vector);
 

@@ -87,10 +87,13 @@ static bool overlaps(unsigned int offset, unsigned int bytes,
 
 static void command_changed(struct pci_device *dev)
 {
+	uint32_t command = pci_cfg_get(dev, PCI_CFG_COMMAND, 2);
+
 	pthread_mutex_lock(&dev->irq_lock);
-	dev->intx_off =
-	    pci_cfg_get(dev, PCI_CFG_COMMAND, 2) & PCI_COMMAND_INTX_OFF;
+	dev->intx_off = command & PCI_COMMAND_INTX_OFF;
 	pci_intx_update(dev);
+	dev->is_master = command & PCI_COMMAND_MASTER;
+	pci_msi_send_pending(dev);
 	pthread_mutex_unlock(&dev->irq_lock);
 }
 
@@ -143,6 +146,11 @@ static uint32_t device_read(struct pci_device *dev, unsigned int offset,
 				 << (8 * (PCI_CFG_STATUS - offset));
 	}
 	return value;
+}
+
+bool pci_is_master(struct pci_device *dev)
+{
+	return dev->is_master;
 }
 
 struct pci_device *pci_find(struct pci *pci, unsigned int bus,

@@ -84,13 +84,16 @@ static void send(struct pci_device *dev, uint64_t address, uint32_t data)
 			   dev->slot, dev->func);
 }
 
-/* Sends what waited and may go now (6.8.1.7, 6.8.1.8). */
+/* Sends what waited and may go now (6.8.1.7, 6.8.1.8): a message is a write of
+   a bus master. */
 static void send_pending_msi(struct pci_device *dev)
 {
 	struct pci_msi *msi = &dev->msi;
 
 	if (!msi->enabled)
 		msi->pending = 0;
+	if (!dev->is_master)
+		return;
 	for (unsigned int i = 0; i < msi->messages; i++) {
 		if (!(msi->pending & ~msi->masked & BIT(i)))
 			continue;
@@ -216,10 +219,18 @@ static void deliver_pending(struct pci_device *dev, unsigned int vector)
 	uint64_t *pending = &msix->pending[vector / 64];
 
 	if (!(*pending & BIT(vector % 64)) || !msix->enabled || msix->masked ||
-	    msix->table[vector].control & ENTRY_MASKED)
+	    !dev->is_master || msix->table[vector].control & ENTRY_MASKED)
 		return;
 	*pending &= ~BIT(vector % 64);
 	deliver(dev, vector);
+}
+
+void pci_msi_send_pending(struct pci_device *dev)
+{
+	if (dev->msi.enabled)
+		send_pending_msi(dev);
+	for (unsigned int i = 0; i < dev->msix.vectors; i++)
+		deliver_pending(dev, i);
 }
 
 void pci_msix_send(struct pci_device *dev, unsigned int vector)

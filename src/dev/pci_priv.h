@@ -4,6 +4,7 @@
 #define DEV_PCI_PRIV_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "dev/irq.h"
 #include "dev/pci.h"
@@ -67,6 +68,8 @@ struct pci_device {
 	unsigned int caps_end;
 	struct pci_bar bars[PCI_BARS];
 
+	atomic_bool is_master; /* PCI_COMMAND_MASTER */
+
 	pthread_mutex_t irq_lock; /* for what follows */
 	struct irq_intx wire;
 	bool has_intx;
@@ -121,7 +124,9 @@ uint64_t pci_msix_read(struct pci_device *dev, uint64_t offset,
 		       unsigned int bytes);
 void pci_msix_write(struct pci_device *dev, uint64_t offset, unsigned int bytes,
 		    uint64_t value);
-void pci_intx_update(struct pci_device *dev); /* irq_lock held */
+/* Both with irq_lock held. */
+void pci_intx_update(struct pci_device *dev);
+void pci_msi_send_pending(struct pci_device *dev);
 int pci_irq_save(struct pci_device *dev, struct state_writer *writer);
 int pci_irq_load(struct pci_device *dev, struct state_reader *reader,
 		 struct err *err);

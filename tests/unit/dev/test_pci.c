@@ -356,6 +356,88 @@ static void test_msi_masks(void **state)
 	assert_int_equal(m->vm.msis, 1);
 }
 
+static void set_msi(struct machine *m, unsigned int cap, uint16_t control)
+{
+	cfg_out(m, 2, cap + 4, 4, 0xfee00000);
+	cfg_out(m, 2, cap + 12, 2, 0x60);
+	cfg_out(m, 2, cap + 2, 2, control);
+}
+
+/* A message is a write: without bus mastering it waits, also in a saved
+   state. INTx is a wire. */
+static void test_msi_without_master(void **state)
+{
+	struct machine *m = *state;
+	struct pci_device *dev = device(m, 2);
+	unsigned int cap = capability(m, PCI_CAP_MSI);
+	struct state_writer saved = {0};
+	struct machine other;
+	struct err err = {""};
+
+	assert_true(pci_is_master(dev)); /* as bhyve leaves it */
+	cfg_out(m, 2, 4, 2, 0x0003);
+	assert_false(pci_is_master(dev));
+	pci_intx_set(dev, true);
+	assert_int_equal(m->vm.pins[16], 1);
+	set_msi(m, cap, 0x21);
+	pci_msi_send(dev, 1);
+	pci_msi_send(dev, 1);
+	assert_int_equal(m->vm.msis, 0);
+	assert_int_equal(cfg_in(m, 2, cap + 20, 4), 0x2);
+	save_board(m, &saved);
+	assert_int_equal(machine_start(&other, two, &err), 0);
+	if (load_board(&other, &saved, &err) != 0)
+		fail_msg("%s", err.text);
+	assert_int_equal(other.vm.msis, 0);
+	cfg_out(&other, 2, 4, 1, 0x07);
+	assert_int_equal(other.vm.msis, 1);
+	assert_int_equal(other.vm.msi_data, 0x61);
+	machine_end(&other);
+	state_writer_free(&saved);
+	/* What the guest forgets, it is not told. */
+	cfg_out(m, 2, cap + 2, 2, 0);
+	cfg_out(m, 2, cap + 2, 2, 0x21);
+	cfg_out(m, 2, 4, 2, 0x0007);
+	assert_int_equal(m->vm.msis, 0);
+	pci_msi_send(dev, 2);
+	assert_int_equal(m->vm.msis, 1);
+	pci_intx_set(dev, false);
+}
+
+static void test_msix_without_master(void **state)
+{
+	struct machine *m = *state;
+	struct pci_device *dev = device(m, 2);
+	unsigned int cap = capability(m, PCI_CAP_MSIX);
+	uint64_t table = bar(m, 2, 4);
+	struct state_writer saved = {0};
+	struct machine other;
+	struct err err = {""};
+
+	store(m, table + 16, 4, 0xfee00000);
+	store(m, table + 24, 4, 0x55);
+	store(m, table + 28, 4, 0);
+	cfg_out(m, 2, cap + 2, 2, 0x8000);
+	cfg_out(m, 2, 4, 2, 0x0003);
+	pci_msix_send(dev, 1);
+	pci_msix_send(dev, 3); /* masked, too */
+	assert_int_equal(m->vm.msis, 0);
+	save_board(m, &saved);
+	cfg_out(m, 2, 4, 2, 0x0007);
+	assert_int_equal(m->vm.msis, 1);
+	assert_int_equal(m->vm.msi_data, 0x55);
+	cfg_out(m, 2, 4, 2, 0x0007);
+	assert_int_equal(m->vm.msis, 1);
+	assert_int_equal(machine_start(&other, two, &err), 0);
+	if (load_board(&other, &saved, &err) != 0)
+		fail_msg("%s", err.text);
+	assert_int_equal(other.vm.msis, 0);
+	cfg_out(&other, 2, 4, 2, 0x0006);
+	assert_int_equal(other.vm.msis, 1);
+	machine_end(&other);
+	state_writer_free(&saved);
+}
+
 static void test_msix(void **state)
 {
 	struct machine *m = *state;
@@ -549,6 +631,8 @@ int main(void)
 	    TEST(test_conflict),
 	    TEST(test_msi),
 	    TEST(test_msi_masks),
+	    TEST(test_msi_without_master),
+	    TEST(test_msix_without_master),
 	    TEST(test_msix),
 	    cmocka_unit_test(test_windows),
 	    cmocka_unit_test(test_disabled_bars),
