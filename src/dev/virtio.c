@@ -62,6 +62,11 @@ size_t virtio_read(struct virtio *v, const struct vq_chain *chain,
 size_t virtio_write(struct virtio *v, const struct vq_chain *chain,
 		    uint64_t offset, const void *from, size_t len)
 {
+	/* Begun as bus master, and no more: as if it had been written. */
+	if (!pci_is_master(v->pci))
+		return offset < chain->writable_bytes
+			   ? MIN(len, chain->writable_bytes - offset)
+			   : 0;
 	return vq_chain_write(chain, v->board->ctx, offset, from, len);
 }
 
@@ -94,11 +99,18 @@ void virtio_config_changed(struct virtio *v)
 		interrupt(v, VIRTIO_ISR_CONFIG, v->s.config_vector);
 }
 
+/* Of a queue with requests, or that had some. */
+static bool may_use_rings(const struct virtio *v, unsigned int queue)
+{
+	return !v->resetting && !v->use[queue].resetting &&
+	       !(v->s.status & VIRTIO_NEEDS_RESET) && pci_is_master(v->pci);
+}
+
 void virtio_interrupt(struct virtio *v, unsigned int queue)
 {
 	struct virtqueue *vq = &v->queues[queue];
 
-	if (v->resetting || v->s.status & VIRTIO_NEEDS_RESET)
+	if (!may_use_rings(v, queue))
 		return;
 	if (vq_wants_interrupt(vq))
 		interrupt(v, VIRTIO_ISR_QUEUE, vq->s.vector);
@@ -106,6 +118,12 @@ void virtio_interrupt(struct virtio *v, unsigned int queue)
 
 /* -- status (2.1, 3.1) ------------------------------------------------------
  */
+
+static void reset_queue_now(struct virtio *v, unsigned int queue)
+{
+	v->use[queue].resetting = false;
+	vq_reset(&v->queues[queue], queue, v->device->queue_size);
+}
 
 static void reset_now(struct virtio *v)
 {
@@ -120,7 +138,7 @@ static void reset_now(struct virtio *v)
 	    .generation = generation,
 	};
 	for (unsigned int i = 0; i < v->device->queues; i++)
-		vq_reset(&v->queues[i], i, v->device->queue_size);
+		reset_queue_now(v, i);
 	if (v->device->reset != NULL)
 		v->device->reset(v);
 }
@@ -169,13 +187,27 @@ void virtio_fail(struct virtio *v, unsigned int queue, const char *why)
 static bool is_live(const struct virtio *v)
 {
 	return v->s.status & VIRTIO_DRIVER_OK && !v->resetting && !v->paused &&
-	       !(v->s.status & VIRTIO_NEEDS_RESET);
+	       !(v->s.status & VIRTIO_NEEDS_RESET) && pci_is_master(v->pci);
+}
+
+static bool is_queue_live(const struct virtio *v, unsigned int queue)
+{
+	return is_live(v) && v->queues[queue].s.enabled &&
+	       !v->use[queue].resetting;
 }
 
 void virtio_enable_queue(struct virtio *v, struct virtqueue *vq)
 {
 	if (vq_enable(vq, v->board->ctx, v->s.features) < 0)
 		virtio_break(v, vq->index, vq->broken);
+}
+
+/* Its requests are waited for, and forgotten, as upon a reset of all. */
+void virtio_reset_queue(struct virtio *v, struct virtqueue *vq)
+{
+	v->use[vq->index].resetting = true;
+	if (v->use[vq->index].in_flight == 0)
+		reset_queue_now(v, vq->index);
 }
 
 /* Asks the event loop to go on. */
@@ -198,14 +230,13 @@ static void later(struct virtio *v)
  */
 static void visit(struct virtio *v, unsigned int queue)
 {
-	v->budgets[queue] = v->queues[queue].s.size;
+	v->use[queue].budget = v->queues[queue].s.size;
 	v->device->notify(v, queue);
 }
 
 void virtio_notify(struct virtio *v, unsigned int queue)
 {
-	if (queue < v->device->queues && is_live(v) &&
-	    v->queues[queue].s.enabled)
+	if (queue < v->device->queues && is_queue_live(v, queue))
 		visit(v, queue);
 }
 
@@ -230,14 +261,24 @@ static void on_wake(void *arg, uint32_t events)
 	pthread_mutex_unlock(&v->lock);
 }
 
+/* A driver that notified before has what it asked for now. */
+void virtio_command_written(struct virtio *v)
+{
+	pthread_mutex_lock(&v->lock);
+	if (is_live(v))
+		later(v);
+	pthread_mutex_unlock(&v->lock);
+}
+
 bool virtio_pop(struct virtio *v, unsigned int queue, struct vq_chain *chain)
 {
 	struct virtqueue *vq = &v->queues[queue];
+	struct queue_use *use = &v->use[queue];
 	int got;
 
-	if (!is_live(v))
+	if (!is_queue_live(v, queue))
 		return false;
-	if (v->budgets[queue] == 0) {
+	if (use->budget == 0) {
 		later(v);
 		return false;
 	}
@@ -246,7 +287,8 @@ bool virtio_pop(struct virtio *v, unsigned int queue, struct vq_chain *chain)
 		virtio_break(v, queue, vq->broken);
 	if (got <= 0)
 		return false;
-	v->budgets[queue]--;
+	use->budget--;
+	use->in_flight++;
 	v->in_flight++;
 	return true;
 }
@@ -254,8 +296,14 @@ bool virtio_pop(struct virtio *v, unsigned int queue, struct vq_chain *chain)
 void virtio_push(struct virtio *v, unsigned int queue,
 		 const struct vq_chain *chain, uint64_t written)
 {
-	if (!v->resetting && !(v->s.status & VIRTIO_NEEDS_RESET))
+	struct queue_use *use = &v->use[queue];
+
+	if (may_use_rings(v, queue))
 		vq_push(&v->queues[queue], chain, written);
+	else if (!v->resetting && !use->resetting)
+		virtio_break(v, queue, "no bus master when a request was done");
+	if (--use->in_flight == 0 && use->resetting)
+		reset_queue_now(v, queue);
 	if (--v->in_flight > 0)
 		return;
 	if (v->resetting)
@@ -285,7 +333,7 @@ static void free_virtio(struct virtio *v)
 	pthread_cond_destroy(&v->idle);
 	pthread_mutex_destroy(&v->lock);
 	free(v->queues);
-	free(v->budgets);
+	free(v->use);
 	free(v->private_data);
 	free(v);
 }
@@ -304,16 +352,16 @@ static struct virtio *new_virtio(struct pci_device *dev,
 	v->device = device;
 	v->offered = device->features | VIRTIO_F_VERSION_1 |
 		     VIRTIO_F_INDIRECT_DESC | VIRTIO_F_EVENT_IDX |
-		     VIRTIO_F_NOTIFICATION_DATA;
+		     VIRTIO_F_NOTIFICATION_DATA | VIRTIO_F_RING_RESET;
 	v->queues = calloc(device->queues, sizeof(*v->queues));
-	v->budgets = calloc(device->queues, sizeof(*v->budgets));
+	v->use = calloc(device->queues, sizeof(*v->use));
 	v->private_data = calloc(1, device->private_size);
 	v->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (v->wake_fd >= 0)
 		v->wake =
 		    loop_add(v->board->loop, v->wake_fd, EPOLLIN, on_wake, v);
-	if (v->queues == NULL || v->budgets == NULL ||
-	    v->private_data == NULL || v->wake == NULL) {
+	if (v->queues == NULL || v->use == NULL || v->private_data == NULL ||
+	    v->wake == NULL) {
 		free_virtio(v);
 		return NULL;
 	}

@@ -13,7 +13,13 @@
  * NEEDS_RESET, its queues are silent, and requests that are still with a
  * backend are forgotten when they come back. A reset takes effect when the
  * last of them is back; until then the guest reads a status that is not 0
- * (4.1.4.3.2), and nothing of the guest's memory is written afterwards.
+ * (4.1.4.3.2), and nothing of the guest's memory is written afterwards. The
+ * same goes for a reset of one queue (2.6.1).
+ *
+ * While the guest does not let the function be bus master, its queues rest; it
+ * goes on when it may. Requests that come back meanwhile are not written back,
+ * which a driver that takes bus mastering away under them learns by
+ * NEEDS_RESET.
  */
 #ifndef DEV_VIRTIO_H
 #define DEV_VIRTIO_H

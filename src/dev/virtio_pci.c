@@ -133,7 +133,8 @@ static uint32_t half(uint64_t features, uint32_t select)
 	return select > 1 ? 0 : (uint32_t)(features >> (32 * select));
 }
 
-static void queue_image(const struct virtqueue *vq, uint8_t *image)
+static void queue_image(const struct virtio *v, const struct virtqueue *vq,
+			uint8_t *image)
 {
 	const struct vq_state *s = &vq->s;
 
@@ -144,6 +145,8 @@ static void queue_image(const struct virtqueue *vq, uint8_t *image)
 	store_le64(image + VIRTIO_COMMON_QUEUE_DESC, s->desc);
 	store_le64(image + VIRTIO_COMMON_QUEUE_DRIVER, s->driver);
 	store_le64(image + VIRTIO_COMMON_QUEUE_DEVICE, s->device);
+	store_le16(image + VIRTIO_COMMON_QUEUE_RESET,
+		   v->use[vq->index].resetting);
 }
 
 /* All registers as the guest reads them now; no read has a side effect. */
@@ -167,7 +170,7 @@ static void common_image(struct virtio *v, uint8_t *image)
 	image[VIRTIO_COMMON_GENERATION] = s->generation;
 	store_le16(image + VIRTIO_COMMON_QUEUE_SELECT, s->queue_select);
 	if (vq != NULL)
-		queue_image(vq, image);
+		queue_image(v, vq, image);
 }
 
 static void write_device_feature_select(struct virtio *v, uint32_t value)
@@ -250,6 +253,16 @@ static void write_queue_enable(struct virtio *v, uint32_t value)
 		virtio_enable_queue(v, vq);
 }
 
+/* Of one that is not enabled it has nothing to do. */
+static void write_queue_reset(struct virtio *v, uint32_t value)
+{
+	struct virtqueue *vq = selected(v);
+
+	if (vq != NULL && value == 1 && vq->s.enabled &&
+	    virtio_has(v, VIRTIO_F_RING_RESET))
+		virtio_reset_queue(v, vq);
+}
+
 /* Three addresses, each written as two halves. */
 static void write_queue_address(struct virtio *v, unsigned int offset,
 				uint32_t value)
@@ -281,6 +294,7 @@ static const struct common_register {
     {VIRTIO_COMMON_QUEUE_SIZE, 2, write_queue_size},
     {VIRTIO_COMMON_QUEUE_VECTOR, 2, write_queue_vector},
     {VIRTIO_COMMON_QUEUE_ENABLE, 2, write_queue_enable},
+    {VIRTIO_COMMON_QUEUE_RESET, 2, write_queue_reset},
 };
 
 static void common_write(struct virtio *v, unsigned int offset,
@@ -290,7 +304,7 @@ static void common_write(struct virtio *v, unsigned int offset,
 	if (v->resetting)
 		return;
 	if (offset >= VIRTIO_COMMON_QUEUE_DESC && offset % 4 == 0 &&
-	    offset < VIRTIO_COMMON_SIZE && bytes == 4) {
+	    offset < VIRTIO_COMMON_QUEUE_NOTIFY_DATA && bytes == 4) {
 		write_queue_address(v, offset, value);
 		return;
 	}
@@ -419,6 +433,8 @@ void virtio_pci_config_written(struct pci_device *dev, unsigned int offset,
 	struct virtio *v = pci_private(dev);
 	uint32_t at, length;
 
+	if (offset <= PCI_CFG_COMMAND && offset + bytes > PCI_CFG_COMMAND)
+		virtio_command_written(v);
 	if (pci_window(v, offset, bytes, &at, &length))
 		virtio_pci_bar_write(
 		    dev, REGS_BAR, at, length,

@@ -21,6 +21,13 @@ struct virtio_state {
 	uint8_t isr;
 };
 
+/* What a queue is at, beside its rings. */
+struct queue_use {
+	unsigned int budget;    /* requests it may take at once */
+	unsigned int in_flight; /* requests */
+	bool resetting;         /* once they are back (2.6.1) */
+};
+
 struct virtio {
 	struct pci_device *pci;
 	struct board *board;
@@ -37,7 +44,7 @@ struct virtio {
 	struct virtio_state s;
 	uint8_t config[VIRTIO_CONFIG_MAX];
 	struct virtqueue *queues;
-	unsigned int *budgets;  /* requests a queue may take at once */
+	struct queue_use *use;  /* of each */
 	unsigned int in_flight; /* requests, of all queues */
 	bool resetting;
 	bool again;  /* the event loop goes on with the queues */
@@ -52,8 +59,12 @@ int virtio_pci_describe(struct virtio *v, struct config_node *node,
 /* virtio.c, with the lock held. */
 void virtio_set_status(struct virtio *v, uint8_t value);
 void virtio_enable_queue(struct virtio *v, struct virtqueue *vq);
+void virtio_reset_queue(struct virtio *v, struct virtqueue *vq);
 void virtio_break(struct virtio *v, unsigned int queue, const char *why);
 void virtio_notify(struct virtio *v, unsigned int queue);
 uint8_t virtio_take_isr(struct virtio *v);
+
+/* Without it: the guest may have made the device bus master. */
+void virtio_command_written(struct virtio *v);
 
 #endif

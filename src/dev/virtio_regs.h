@@ -18,6 +18,7 @@
 #define VIRTIO_F_VERSION_1         BIT(32)
 #define VIRTIO_F_RING_PACKED       BIT(34)
 #define VIRTIO_F_NOTIFICATION_DATA BIT(38)
+#define VIRTIO_F_RING_RESET        BIT(40)
 
 /* Device status (2.1). */
 #define VIRTIO_ACKNOWLEDGE 0x01
@@ -57,7 +58,9 @@
 #define VIRTIO_COMMON_QUEUE_DESC            0x20
 #define VIRTIO_COMMON_QUEUE_DRIVER          0x28
 #define VIRTIO_COMMON_QUEUE_DEVICE          0x30
-#define VIRTIO_COMMON_SIZE                  0x38
+#define VIRTIO_COMMON_QUEUE_NOTIFY_DATA     0x38
+#define VIRTIO_COMMON_QUEUE_RESET           0x3a
+#define VIRTIO_COMMON_SIZE                  0x3c
 
 /* Descriptors: 16 bytes in both formats. */
 #define VQ_DESC_SIZE     16u

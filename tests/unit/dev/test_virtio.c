@@ -29,7 +29,7 @@ static void test_identity(void **state)
 	assert_true(driver_offered(&f.d) ==
 		    (BIT(0) | VIRTIO_F_INDIRECT_DESC | VIRTIO_F_EVENT_IDX |
 		     VIRTIO_F_VERSION_1 | VIRTIO_F_RING_PACKED |
-		     VIRTIO_F_NOTIFICATION_DATA));
+		     VIRTIO_F_NOTIFICATION_DATA | VIRTIO_F_RING_RESET));
 	common_set(&f.d, VIRTIO_COMMON_DEVICE_FEATURE_SELECT, 4, 2);
 	assert_int_equal(common_get(&f.d, VIRTIO_COMMON_DEVICE_FEATURE, 4), 0);
 	/* A queue that does not exist has size 0 (4.1.4.3.1). */

@@ -198,6 +198,86 @@ static void test_damage(void **state)
 	finish(&f);
 }
 
+static void set_master(struct fixture *f, bool on)
+{
+	cfg_out(&f->m, ECHO_SLOT, 4, 2, on ? 0x0006 : 0x0002);
+}
+
+static void assert_done(struct fixture *f, uint64_t answer, uint8_t value)
+{
+	uint32_t len;
+	uint16_t id;
+
+	driver_wait(&f->d, 0, &id, &len);
+	assert_int_equal(*(uint8_t *)driver_at(&f->d, answer), value);
+}
+
+/* A driver that is early: what it asked for is done once the device may, here
+   and from a saved state. */
+static void test_without_master(void **state)
+{
+	static const uint64_t features[] = {0, ALL_RINGS};
+	struct fixture f, other;
+	struct state_writer saved;
+	uint64_t answer;
+	struct err err = {""};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(features); i++) {
+		saved = (struct state_writer){0};
+		start(&f, features[i], 16);
+		set_master(&f, false);
+		answer = request_one(&f.d, 0x5a);
+		loop_step(&f.m);
+		assert_int_equal(f.echo->popped, 0);
+		assert_int_equal(f.m.vm.dirty, 0);
+		assert_false(intx_is_up(&f.m));
+		save_board(&f.m, &saved);
+		start(&other, features[i], 16);
+		memcpy(other.m.vm.ram, f.m.vm.ram, DRIVER_RAM);
+		other.d = f.d;
+		other.d.m = &other.m;
+		if (load_board(&other.m, &saved, &err) != 0)
+			fail_msg("%s", err.text);
+		loop_step(&other.m);
+		assert_int_equal(other.echo->popped, 0);
+		set_master(&f, true);
+		assert_done(&f, answer, 0x5a);
+		set_master(&other, true);
+		assert_done(&other, answer, 0x5a);
+		state_writer_free(&saved);
+		finish(&other);
+		finish(&f);
+	}
+}
+
+/* Taken away under a request: it is not written back, and the driver is told
+   to begin anew. */
+static void test_master_taken_away(void **state)
+{
+	struct fixture f;
+	uint64_t answer;
+	uint32_t len;
+	uint16_t id;
+
+	(void)state;
+	start(&f, 0, 16);
+	f.echo->hold = true;
+	answer = request_one(&f.d, 0x5a);
+	set_master(&f, false);
+	f.m.vm.dirty = 0;
+	echo_release(f.echo);
+	assert_int_equal(f.m.vm.dirty, 0);
+	assert_int_equal(*(uint8_t *)driver_at(&f.d, answer), 0);
+	assert_false(driver_used(&f.d, 0, &id, &len));
+	assert_true(driver_status(&f.d) & VIRTIO_NEEDS_RESET);
+	set_master(&f, true);
+	f.echo->hold = false;
+	driver_start(&f.d, &f.m, ECHO_SLOT, 0, 16);
+	assert_done(&f, request_one(&f.d, 0x77), 0x77);
+	finish(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -205,6 +285,8 @@ int main(void)
 	    cmocka_unit_test(test_msix_of_what_was_in_flight),
 	    cmocka_unit_test(test_nothing_is_lost),
 	    cmocka_unit_test(test_reset_under_way),
+	    cmocka_unit_test(test_without_master),
+	    cmocka_unit_test(test_master_taken_away),
 	    cmocka_unit_test(test_damage),
 	};
 
