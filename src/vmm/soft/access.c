@@ -43,16 +43,30 @@ static bool crosses_page(uint64_t va, unsigned len)
 /* -- one page
  * ------------------------------------------------------------------- */
 
+/* In one piece, as another vCPU may be writing it. */
+static uint64_t ram_load(const struct cpu *c, uint64_t gpa, unsigned len)
+{
+	const uint8_t *p = c->ram + gpa;
+	uint64_t value = 0;
+
+	if (len == 8)
+		return *(const volatile uint64_t *)(const void *)p;
+	if (len == 4)
+		return *(const volatile uint32_t *)(const void *)p;
+	if (len == 2)
+		return *(const volatile uint16_t *)(const void *)p;
+	for (unsigned n = 0; n < len; n++)
+		value |= (uint64_t)p[n] << 8 * n;
+	return value;
+}
+
 static uint64_t load_page(struct cpu *c, const struct insn *i, uint64_t va,
 			  unsigned len, bool as_supervisor)
 {
 	uint64_t gpa = mmu_translate_as(c, i, va, ACCESS_READ, as_supervisor);
-	uint64_t value = 0;
 
-	if (!in_memory(c, gpa, ACCESS_READ))
-		return device_read(c, i, va, gpa, len);
-	copy_bytes(&value, c->ram + gpa, len);
-	return value;
+	return in_memory(c, gpa, ACCESS_READ) ? ram_load(c, gpa, len)
+					      : device_read(c, i, va, gpa, len);
 }
 
 static void ram_store(struct cpu *c, uint64_t gpa, uint64_t value, unsigned len)
@@ -67,7 +81,8 @@ static void ram_store(struct cpu *c, uint64_t gpa, uint64_t value, unsigned len)
 	else if (len == 2)
 		*(volatile uint16_t *)(void *)p = (uint16_t)value;
 	else
-		copy_bytes(p, &value, len);
+		for (unsigned n = 0; n < len; n++)
+			p[n] = (uint8_t)(value >> 8 * n);
 }
 
 static void store_gpa(struct cpu *c, const struct insn *i, uint64_t va,

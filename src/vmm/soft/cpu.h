@@ -35,7 +35,7 @@
  * that holds translations, clean page) one of a page that has another place.
  * Negated, because translated code has no compare that leaves flags alone.
  */
-#define TLB_BITS 12
+#define TLB_BITS 14
 #define TLB_SIZE (1u << TLB_BITS)
 
 /*
@@ -55,7 +55,7 @@
 #define SITE_PATIENCE 256
 
 /* Places that were filled, so that emptying costs what filling did. */
-#define TLB_JOURNAL    1024
+#define TLB_JOURNAL    4096
 #define TARGET_JOURNAL 2048
 #define TLB_HUGE       8
 

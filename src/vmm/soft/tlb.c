@@ -57,15 +57,26 @@ static void sites_clear(struct tlb *t)
 	zero_bytes(t->site_page, sizeof(t->site_page));
 }
 
+static unsigned site_page(uint64_t tag)
+{
+	return (unsigned)((0 - tag) >> 12) & (SITE_PAGES - 1);
+}
+
+/* site_page[] may say yes for what was there once; it knows better then. */
 static void sites_drop_page(struct tlb *t, uint64_t va)
 {
 	uint64_t tag = 0 - (va & ~0xfffull);
+	unsigned page = site_page(tag);
+	uint8_t others = 0;
 
-	if (t->site_page[va >> 12 & (SITE_PAGES - 1)] == 0)
+	if (t->site_page[page] == 0)
 		return;
-	for (unsigned n = 0; n < SITES; n++)
+	for (unsigned n = 0; n < SITES; n++) {
 		if (t->site_tag[n] == tag)
 			t->site_tag[n] = t->site_none;
+		others |= site_page(t->site_tag[n]) == page;
+	}
+	t->site_page[page] = others;
 }
 
 static void slot_clear(struct tlb *t, unsigned n)
