@@ -16,13 +16,14 @@ struct msr_row {
 
 /*
  * Intel: SDM vol. 4, tables 2-2 and 2-39. AMD: BIOS and Kernel Developer's
- * Guide, Architectural MSRs C001_xxxx. Writes are taken and forgotten.
+ * Guide, Architectural MSRs C001_xxxx. Writes are taken and forgotten; bhyve
+ * refuses those of MISC_FEATURE_ENABLES, of which Linux complains.
  */
 static const struct msr_row rows[] = {
     {MSR_INTEL, 0x03a, 0x03a, 1, RO},         /* FEATURE_CONTROL: locked */
     {MSR_INTEL, 0x079, 0x079, 0, WO},         /* BIOS_UPDT_TRIG */
     {MSR_INTEL, 0x08b, 0x08b, 0, RW},         /* BIOS_SIGN_ID */
-    {MSR_INTEL, 0x140, 0x140, 0, RO},         /* MISC_FEATURE_ENABLES */
+    {MSR_INTEL, 0x140, 0x140, 0, RW},         /* MISC_FEATURE_ENABLES */
     {MSR_INTEL, 0x606, 0x606, 0xa1003, RO},   /* RAPL_POWER_UNIT */
     {MSR_INTEL, 0x611, 0x611, 0, RO},         /* PKG_ENERGY_STATUS */
     {MSR_INTEL, 0x619, 0x619, 0, RO},         /* DRAM_ENERGY_STATUS */

@@ -322,9 +322,10 @@ int verb_exception_run(struct vm *vm, struct vmcpu *vcpu, void *arg)
 
 	if (exc->vector < 0 || exc->vector > 31 || exc->vector == X86_NMI)
 		return -EINVAL;
-	vcpu_state_fetch(vcpu);
+	/* First: fetching completes what waits for no answer. */
 	if (exc->restart != 0)
 		forget_exit(vcpu);
+	vcpu_state_fetch(vcpu);
 	return raise_exception(vcpu, (uint8_t)exc->vector, exc->has_error != 0,
 			       exc->error_code, false);
 }

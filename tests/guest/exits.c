@@ -237,6 +237,10 @@ static void msrs(void)
 	       0);
 	__asm__ volatile("wr: wrmsr" ::"a"(2), "d"(1), "c"(0xc0de));
 	all_met("MSRs");
+	TRY("rdmsr", ::"c"(MSR_REFUSED) : "rax", "rdx");
+	fault_is(GP, 0, "RDMSR that the process refuses");
+	TRY("wrmsr", ::"a"(2), "d"(1), "c"(MSR_REFUSED));
+	fault_is(GP, 0, "WRMSR that the process refuses");
 }
 
 static void note_timer(struct frame *frame)

@@ -289,6 +289,15 @@ static void say_stopped(struct machine *m, int how)
 }
 
 /* false: this vCPU is done. */
+/* One MSR is refused, as the process does it. */
+static void on_msr(struct machine *m, struct vcpu *vcpu, struct vm_exit *exit)
+{
+	if (exit->u.msr.code == MSR_REFUSED)
+		vm_inject_exception(vcpu, 13 /* #GP */, 1, 0, 1);
+	else if (exit->exitcode == VM_EXITCODE_RDMSR)
+		exit->u.msr.wval = m->msr_answer;
+}
+
 static bool on_exit_code(struct machine *m, struct vcpu *vcpu,
 			 struct vm_exit *exit)
 {
@@ -301,9 +310,9 @@ static bool on_exit_code(struct machine *m, struct vcpu *vcpu,
 		on_memory(m, &exit->u.inst_emul);
 		return true;
 	case VM_EXITCODE_RDMSR:
-		exit->u.msr.wval = m->msr_answer;
-		return true;
 	case VM_EXITCODE_WRMSR:
+		on_msr(m, vcpu, exit);
+		return true;
 	case VM_EXITCODE_HLT:
 	case VM_EXITCODE_PAUSE:
 	case VM_EXITCODE_MTRAP:

@@ -8,11 +8,12 @@
 
 #include <stdint.h>
 
-#define PORT_LINE 0x500 /* OUT 4: address of a line to print */
-#define PORT_EXIT 0x504 /* OUT 4: 0, or the number of a failure */
-#define PORT_CALL 0x508 /* OUT 4: address of a struct host_call */
-#define PORT_MOVE 0x50c /* IN 4: the VM moves before it is answered */
-#define PORT_TEST 0x510 /* 16 bytes that read back what was written */
+#define PORT_LINE   0x500  /* OUT 4: address of a line to print */
+#define PORT_EXIT   0x504  /* OUT 4: 0, or the number of a failure */
+#define PORT_CALL   0x508  /* OUT 4: address of a struct host_call */
+#define PORT_MOVE   0x50c  /* IN 4: the VM moves before it is answered */
+#define MSR_REFUSED 0xc0df /* the process answers with #GP */
+#define PORT_TEST   0x510  /* 16 bytes that read back what was written */
 
 #define LINE_MAX_BYTES 256
 
