@@ -442,6 +442,8 @@ void chardev_close(struct chardev *dev)
 	/* Without the lock: a callback that runs now may be waiting for it. */
 	loop_remove(in);
 	loop_remove(out);
+	/* One that removed itself when the host's end went may not be back. */
+	loop_settle(dev->env->loop);
 	flush_last(dev);
 	end_input(dev);
 	end_output(dev);

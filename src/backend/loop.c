@@ -32,6 +32,7 @@ struct loop {
 	struct loop_source *sources;
 	struct loop_source *removed;
 	struct loop_source *running; /* whose callback runs, on runner */
+	uint64_t returns;            /* of callbacks */
 	pthread_t runner;
 	bool stop;
 };
@@ -160,6 +161,19 @@ void loop_remove(struct loop_source *source)
 	wake(loop);
 }
 
+void loop_settle(struct loop *loop)
+{
+	uint64_t before;
+
+	pthread_mutex_lock(&loop->lock);
+	before = loop->returns;
+	if (loop->running != NULL &&
+	    !pthread_equal(loop->runner, pthread_self()))
+		while (loop->returns == before)
+			pthread_cond_wait(&loop->returned, &loop->lock);
+	pthread_mutex_unlock(&loop->lock);
+}
+
 /* One fetched event, unless its source went away meanwhile. */
 static void dispatch(struct loop *loop, struct loop_source *source,
 		     uint32_t events)
@@ -171,6 +185,7 @@ static void dispatch(struct loop *loop, struct loop_source *source,
 		source->ready(source->arg, events);
 		pthread_mutex_lock(&loop->lock);
 		loop->running = NULL;
+		loop->returns++;
 		pthread_cond_broadcast(&loop->returned);
 	}
 	pthread_mutex_unlock(&loop->lock);

@@ -27,6 +27,9 @@ struct loop_source *loop_add(struct loop *loop, int fd, uint32_t events,
 			     void *arg);
 void loop_set_events(struct loop_source *source, uint32_t events);
 void loop_remove(struct loop_source *source);
+/* Waits until the callback that runs, if any, has returned; but not for the
+   caller's own. For what a callback uses after it removed itself. */
+void loop_settle(struct loop *loop);
 
 /* Serves until loop_stop; stop may come from any thread, also before run. */
 int loop_run(struct loop *loop);
