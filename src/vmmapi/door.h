@@ -95,9 +95,9 @@ struct vmctx {
 struct vcpu {
 	struct vmctx *ctx;
 	int id;
-	/* The last thread that ran it, see loss_check_thread. */
-	pthread_t thread;
-	bool has_thread;
+	/* The last thread that ran it, or 0: see loss_check_thread. Another's
+	   vm_run may be on its way to EBUSY. */
+	_Atomic pthread_t thread;
 	uint64_t stats[VM_STAT_COUNT];
 };
 

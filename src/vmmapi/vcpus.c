@@ -82,11 +82,13 @@ static int check_thread(struct vcpu *vcpu)
 	struct err err;
 	int error;
 
-	if (vcpu->has_thread && pthread_equal(vcpu->thread, self))
+	if (likely(atomic_load_explicit(&vcpu->thread, memory_order_relaxed) ==
+		   self))
 		return 0;
 	error = loss_check_thread(vcpu->ctx, &err);
-	vcpu->thread = self;
-	vcpu->has_thread = error == 0;
+	if (error == 0)
+		atomic_store_explicit(&vcpu->thread, self,
+				      memory_order_relaxed);
 	return door_result(error, &err);
 }
 
