@@ -89,7 +89,7 @@ struct kvm_cpu {
 	pthread_t thread;     /* the one that runs it, or did */
 	bool thread_is_known; /* ... and its signal mask is KVM's */
 	bool mask_is_set;
-	sigset_t mask; /* the thread's, as KVM was told */
+	uint64_t mask; /* in KVM_RUN, as KVM was told */
 
 	uint64_t misc_enable, debugctl, spec_ctrl;
 	uint64_t tsc_offset; /* as KVM was told */

@@ -30,24 +30,29 @@ static void kick_set(sigset_t *set)
 	sigaddset(set, KICK_SIGNAL);
 }
 
-/* In KVM_RUN the thread's own mask is valid, but for the kick. */
+/*
+ * In KVM_RUN the thread's own mask is valid, but for the kick. Of a sigset_t
+ * the C library fills the 8 bytes that the kernel has, and leaves the rest.
+ */
 static int tell_mask(struct kvm_cpu *c, const sigset_t *mask)
 {
 	struct {
 		struct kvm_signal_mask head;
 		uint64_t set;
-	} arg = {.head.len = sizeof(uint64_t)}; /* as the kernel has it */
+	} arg = {.head.len = sizeof(arg.set)};
 	sigset_t inside = *mask;
+	uint64_t wanted;
 
-	if (c->mask_is_set && memcmp(&c->mask, mask, sizeof(*mask)) == 0)
-		return 0;
 	sigdelset(&inside, KICK_SIGNAL);
-	memcpy(arg.head.sigset, &inside, sizeof(uint64_t));
+	memcpy(&wanted, &inside, sizeof(wanted));
+	if (c->mask_is_set && c->mask == wanted)
+		return 0;
+	memcpy(arg.head.sigset, &wanted, sizeof(wanted));
 	if (ioctl(c->fd, KVM_SET_SIGNAL_MASK, &arg) != 0)
 		return kvm_failed(&c->vcpu->failure, c->vcpu->vm->name,
 				  "KVM_SET_SIGNAL_MASK", errno,
 				  "use engine=soft");
-	c->mask = *mask;
+	c->mask = wanted;
 	c->mask_is_set = true;
 	return 0;
 }
