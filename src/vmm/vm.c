@@ -142,16 +142,19 @@ static int vcpu_into_engine(struct vm *vm, struct vmcpu *vcpu, struct err *err)
 		if ((vcpu->capabilities & BIT(cap)) != 0)
 			vm->engine->capability_set(vcpu, (enum vm_cap_type)cap,
 						   1);
+	vcpu->failure.text[0] = '\0';
 	error = vm->engine->state_set(vcpu, &vcpu->state);
 	if (error == 0)
 		error = vcpu_lapic_store(vcpu);
-	if (error != 0) {
+	if (error != 0 && vcpu->failure.text[0] != '\0')
+		err_set(err, -error, "%s", vcpu->failure.text);
+	else if (error != 0)
 		err_set(err, -error,
 			"vCPU %u: engine %s refuses its state: %s; try "
 			"engine=soft, or begin anew (bhyvectl --destroy)",
 			vcpu->id, vm->engine->name, strerror(-error));
+	if (error != 0)
 		vm->engine->vcpu_destroy(vcpu);
-	}
 	return error;
 }
 

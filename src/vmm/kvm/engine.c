@@ -158,10 +158,7 @@ static int vcpu_part_create(struct vmcpu *vcpu, struct err *err)
 	if (error == 0) {
 		error = kvm_state_set(vcpu, &vcpu->state);
 		if (error != 0)
-			err_sys(err, -error,
-				"vCPU %u: KVM refuses its state; try "
-				"cpu.model=x86-64-v2 or engine=soft",
-				vcpu->id);
+			err_set(err, -error, "%s", vcpu->failure.text);
 	}
 	if (error != 0)
 		vcpu_part_destroy(vcpu);

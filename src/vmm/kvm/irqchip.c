@@ -54,6 +54,10 @@ int kvm_irqchip_create(struct kvm_vm *kvm, struct err *err)
 		    .type = KVM_IRQ_ROUTING_MSI,
 		    .u.msi.address_lo = MSI_ADDRESS,
 		};
+	if (ioctl(kvm->fd, KVM_SET_GSI_ROUTING, &kvm->routes) != 0)
+		return kvm_failed(err, kvm->vm->name, "KVM_SET_GSI_ROUTING",
+				  errno, "use engine=soft");
+	kvm->routes_are_set = true;
 	return 0;
 }
 
@@ -168,6 +172,12 @@ static void fire(struct kvm_cpu *c, const struct kvm_lapic_state *s,
 		vcpu_lapic_irq(c->vcpu, lvt & 0xff);
 }
 
+static int lapic_failed(struct kvm_cpu *c, const char *call)
+{
+	return kvm_failed(&c->vcpu->failure, c->vcpu->vm->name, call, errno,
+			  "use engine=soft");
+}
+
 int kvm_serve_local_irqs(struct kvm_cpu *c)
 {
 	uint32_t pins = atomic_exchange(&c->local_irqs, 0);
@@ -176,8 +186,7 @@ int kvm_serve_local_irqs(struct kvm_cpu *c)
 	if (pins == 0)
 		return 0;
 	if (ioctl(c->fd, KVM_GET_LAPIC, &s) != 0)
-		return kvm_failed(&c->vcpu->failure, c->vcpu->vm->name,
-				  "KVM_GET_LAPIC", errno, "use engine=soft");
+		return lapic_failed(c, "KVM_GET_LAPIC");
 	for (unsigned pin = 0; pin < 6; pin++)
 		if ((pins & 1u << pin) != 0)
 			fire(c, &s, pin);
@@ -278,12 +287,13 @@ static int lapic_set(struct vmcpu *vcpu)
 	lapic_export(vcpu->lapic, &image);
 	memcpy(page.regs, image.page, sizeof(page.regs));
 	if (ioctl(c->fd, KVM_GET_SREGS2, &sregs) != 0)
-		return -errno;
+		return lapic_failed(c, "KVM_GET_SREGS2");
 	sregs.apic_base = image.base;
 	sregs.cr8 = image.page[0x80] >> 4;
-	if (ioctl(c->fd, KVM_SET_SREGS2, &sregs) != 0 ||
-	    ioctl(c->fd, KVM_SET_LAPIC, &page) != 0)
-		return -errno;
+	if (ioctl(c->fd, KVM_SET_SREGS2, &sregs) != 0)
+		return lapic_failed(c, "KVM_SET_SREGS2");
+	if (ioctl(c->fd, KVM_SET_LAPIC, &page) != 0)
+		return lapic_failed(c, "KVM_SET_LAPIC");
 	c->deadline = image.tsc_deadline;
 	c->tsc_offset_is_set = false; /* with which it goes in */
 	return 0;

@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <x86intrin.h>
@@ -373,6 +374,22 @@ int kvm_msrs_get(struct kvm_cpu *c, struct vcpu_state *state)
 	return got == (int)list.head.nmsrs ? 0 : -EIO;
 }
 
+/* KVM stops at the first that it does not take. */
+static int msrs_refused(struct kvm_cpu *c, const struct msr_list *list, int set,
+			int error)
+{
+	const char *remedy = "try cpu.model=x86-64-v2 or engine=soft";
+	char call[40] = "KVM_SET_MSRS";
+
+	if (set >= 0) {
+		error = EINVAL;
+		snprintf(call, sizeof(call), "KVM_SET_MSRS (MSR %#x)",
+			 list->entry[set].index);
+	}
+	return kvm_failed(&c->vcpu->failure, c->vcpu->vm->name, call, error,
+			  remedy);
+}
+
 int kvm_msrs_set(struct kvm_cpu *c, const struct vcpu_state *state)
 {
 	struct vcpu_state *copy = malloc(sizeof(*copy));
@@ -385,10 +402,8 @@ int kvm_msrs_set(struct kvm_cpu *c, const struct vcpu_state *state)
 	list_all(c, &list, copy);
 	set = ioctl(c->fd, KVM_SET_MSRS, &list);
 	free(copy);
-	if (set < 0)
-		return -errno;
 	if (set != (int)list.head.nmsrs)
-		return -EINVAL;
+		return msrs_refused(c, &list, set, errno);
 	c->misc_enable = state->msr[VCPU_MSR_MISC_ENABLE];
 	c->debugctl = state->msr[VCPU_MSR_DEBUGCTL];
 	c->spec_ctrl = state->msr[VCPU_MSR_SPEC_CTRL];

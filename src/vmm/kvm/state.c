@@ -12,16 +12,21 @@
 #define DR6_BS 0x4000u
 
 /* A failing ioctl here leaves the rest as it was; the first is told. */
-static int get(struct kvm_cpu *c, unsigned long request, const char *name,
-	       void *arg)
+static int call(struct kvm_cpu *c, unsigned long request, const char *name,
+		void *arg, const char *remedy)
 {
 	if (ioctl(c->fd, request, arg) >= 0)
 		return 0;
 	return kvm_failed(&c->vcpu->failure, c->vcpu->vm->name, name, errno,
-			  "use engine=soft");
+			  remedy);
 }
 
-#define KVM_CALL(c, request, arg) get(c, request, #request, arg)
+#define KVM_CALL(c, request, arg)                                              \
+	call(c, request, #request, arg, "use engine=soft")
+/* KVM refuses what the CPU model has, and the state needs. */
+#define KVM_GIVE(c, request, arg)                                              \
+	call(c, request, #request, arg,                                        \
+	     "try cpu.model=x86-64-v2 or engine=soft")
 
 /* -- general registers ------------------------------------------------------
  */
@@ -63,7 +68,7 @@ static int set_regs(struct kvm_cpu *c, const struct vcpu_state *state)
 		memcpy((char *)&regs + gprs[i].offset, &state->reg[gprs[i].reg],
 		       8);
 	c->run->s.regs.regs = regs;
-	return KVM_CALL(c, KVM_SET_REGS, &regs);
+	return KVM_GIVE(c, KVM_SET_REGS, &regs);
 }
 
 /* -- segments, control registers --------------------------------------------
@@ -163,10 +168,11 @@ static int set_sregs(struct kvm_cpu *c, const struct vcpu_state *state)
 {
 	const uint64_t *reg = state->reg;
 	struct kvm_sregs2 s;
-
 	/* APIC_BASE is not in the state and stays as KVM has it. */
-	if (ioctl(c->fd, KVM_GET_SREGS2, &s) != 0)
-		return -errno;
+	int error = KVM_CALL(c, KVM_GET_SREGS2, &s);
+
+	if (error != 0)
+		return error;
 	for (size_t i = 0; i < ARRAY_SIZE(segments); i++)
 		*segment_at(&s, i) =
 		    to_segment(&state->desc[VCPU_DESC(segments[i].reg)],
@@ -189,7 +195,7 @@ static int set_sregs(struct kvm_cpu *c, const struct vcpu_state *state)
 		for (int i = 0; i < 4; i++)
 			s.pdptrs[i] = reg[VM_REG_GUEST_PDPTE0 + i];
 	}
-	return ioctl(c->fd, KVM_SET_SREGS2, &s) == 0 ? 0 : -errno;
+	return KVM_GIVE(c, KVM_SET_SREGS2, &s);
 }
 
 /* -- debug registers, vector state ------------------------------------------
@@ -220,7 +226,7 @@ static int set_debugregs(struct kvm_cpu *c, const struct vcpu_state *state)
 		d.db[i] = state->reg[VM_REG_GUEST_DR0 + i];
 	if (state->exception_pending && state->exception_vector == X86_DB)
 		d.dr6 = (d.dr6 & ~0xfull) | state->exception_payload;
-	return ioctl(c->fd, KVM_SET_DEBUGREGS, &d) == 0 ? 0 : -errno;
+	return KVM_GIVE(c, KVM_SET_DEBUGREGS, &d);
 }
 
 static int get_vector_state(struct kvm_cpu *c, struct vcpu_state *state)
@@ -245,14 +251,14 @@ static int set_vector_state(struct kvm_cpu *c, const struct vcpu_state *state)
 {
 	struct kvm_xsave area;
 	struct kvm_xcrs xcrs = {.nr_xcrs = 1};
+	int error;
 
 	memcpy(&area, state->xsave, VCPU_XSAVE_SIZE);
-	if (ioctl(c->fd, KVM_SET_XSAVE, &area) != 0)
-		return -errno;
-	if (!c->has_xcr0)
-		return 0;
+	error = KVM_GIVE(c, KVM_SET_XSAVE, &area);
+	if (error != 0 || !c->has_xcr0)
+		return error;
 	xcrs.xcrs[0].value = state->xcr0;
-	return ioctl(c->fd, KVM_SET_XCRS, &xcrs) == 0 ? 0 : -errno;
+	return KVM_GIVE(c, KVM_SET_XCRS, &xcrs);
 }
 
 /* -- events -----------------------------------------------------------------
@@ -329,7 +335,7 @@ static int set_events(struct kvm_cpu *c, const struct vcpu_state *state)
 		e.interrupt.shadow = KVM_X86_SHADOW_INT_STI;
 	if (state->nmi_pending)
 		atomic_fetch_or(&c->vcpu->requests, VCPU_REQ_NMI);
-	return ioctl(c->fd, KVM_SET_VCPU_EVENTS, &e) == 0 ? 0 : -errno;
+	return KVM_GIVE(c, KVM_SET_VCPU_EVENTS, &e);
 }
 
 /* -- HLT, INIT --------------------------------------------------------------
@@ -361,7 +367,7 @@ static int set_mp_state(struct kvm_cpu *c, const struct vcpu_state *state)
 		mp.mp_state = KVM_MP_STATE_HALTED;
 	else if (state->mp_state == MP_WAIT_SIPI)
 		mp.mp_state = KVM_MP_STATE_INIT_RECEIVED;
-	return ioctl(c->fd, KVM_SET_MP_STATE, &mp) == 0 ? 0 : -errno;
+	return KVM_GIVE(c, KVM_SET_MP_STATE, &mp);
 }
 
 /* -- all of it --------------------------------------------------------------
@@ -421,7 +427,10 @@ int kvm_state_set(struct vmcpu *vcpu, const struct vcpu_state *state)
 	int error;
 
 	if (!is_consistent(state))
-		return -EINVAL;
+		return err_set(&vcpu->failure, EINVAL,
+			       "vCPU %u: CR0 and EFER say that it can run "
+			       "nowhere",
+			       vcpu->id);
 	finish_instruction(c);
 	c->ready_is_stale = true;
 	error = set_sregs(c, state);

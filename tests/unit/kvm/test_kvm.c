@@ -146,10 +146,13 @@ static void test_each_ioctl(void **state)
 	     "engine=soft"},
 	    {KVM_CREATE_VCPU, ENOMEM, "KVM_CREATE_VCPU", "fewer CPUs"},
 	    {KVM_SET_CPUID2, EINVAL, "KVM_SET_CPUID2", "cpu.model"},
-	    {KVM_SET_SREGS2, EINVAL, "refuses its state", "engine=soft"},
-	    {KVM_SET_MSRS, EIO, "refuses its state", "engine=soft"},
-	    {KVM_SET_LAPIC, EINVAL, "engine kvm refuses its state",
-	     "engine=soft"},
+	    {KVM_SET_GSI_ROUTING, ENOMEM, "KVM_SET_GSI_ROUTING", "engine=soft"},
+	    {KVM_SET_SREGS2, EINVAL, "KVM_SET_SREGS2", "x86-64-v2"},
+	    {KVM_SET_XSAVE, EINVAL, "KVM_SET_XSAVE", "x86-64-v2"},
+	    {KVM_SET_MSRS, EIO, "KVM_SET_MSRS", "x86-64-v2"},
+	    {KVM_SET_VCPU_EVENTS, EINVAL, "KVM_SET_VCPU_EVENTS", "engine=soft"},
+	    {KVM_SET_MP_STATE, EINVAL, "KVM_SET_MP_STATE", "engine=soft"},
+	    {KVM_SET_LAPIC, EINVAL, "KVM_SET_LAPIC", "engine=soft"},
 	};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(calls); i++) {
