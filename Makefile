@@ -37,7 +37,7 @@ bench-programs: deps-bench all guest
 	@BUILD=$(BUILD) GUEST=$(GUEST) bench/programs.sh
 
 clean:
-	rm -rf $(BUILD) build-asan build-clang build-fuzz
+	rm -rf $(BUILD) build-asan build-clang build-fuzz build-tsan
 
 help:
 	@echo "make            build (products in $(BUILD)/)"

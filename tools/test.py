@@ -17,6 +17,9 @@ import sys
 import time
 
 BUILD = os.environ.get("BUILD", "build")
+# Where the suppressions are, a test's working directory notwithstanding.
+TSAN = {"TSAN_OPTIONS": "history_size=4:suppressions="
+        + str(pathlib.Path(__file__).resolve().parents[1] / "tests/tsan.supp")}
 SANITIZE = ["-Db_sanitize=address,undefined", "-Db_lundef=false"]
 
 # (build directory, meson arguments, environment, suites)
@@ -30,6 +33,8 @@ NIGHTLY = [
     (BUILD, [], {}, ["nightly"]),
     ("build-fuzz", [*SANITIZE, "-Dfuzz=true"], {"CC": "clang"},
      ["fuzz-long"]),
+    ("build-tsan", ["-Db_sanitize=thread", "-Db_lundef=false"], TSAN,
+     ["unit", "tsan"]),
 ]
 
 TAP = re.compile(r"^\s*(not )?ok\b[^#]*(?:#\s*(skip)\S*\s*(.*))?", re.I)
@@ -107,12 +112,13 @@ def prepare(directory, arguments, env):
     return call(["ninja", "-C", directory, "--quiet"], env) == 0
 
 
-def run_suite(directory, suite, total):
+def run_suite(directory, suite, env, total):
     log = pathlib.Path(directory, "meson-logs", f"testlog-{suite}.json")
     log.unlink(missing_ok=True)
     started = time.monotonic()
     subprocess.run(["meson", "test", "-C", directory, "--no-rebuild",
                     "--suite", suite, "--logbase", f"testlog-{suite}"],
+                   env=dict(os.environ, **env),
                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                    check=False)
     seconds = time.monotonic() - started
@@ -155,7 +161,7 @@ def main():
             total.failed += 1
             continue
         for suite in suites:
-            run_suite(directory, suite, total)
+            run_suite(directory, suite, env, total)
     for reason in sorted(set(total.reasons)):
         print(f"skipped: {reason}")
     print(f"{total.passed} passed, {total.failed} failed, "

@@ -84,6 +84,8 @@ struct engine_ops {
 	/* Forgets the pending exit: the instruction runs again from RIP. */
 	void (*restart_instruction)(struct vmcpu *vcpu);
 
+	/* get leaves alone what the room owns (vm.h) and other threads read:
+	   tsc_offset, and mp_state unless the engine has the APICs. */
 	void (*state_get)(struct vmcpu *vcpu, struct vcpu_state *state);
 	int (*state_set)(struct vmcpu *vcpu, const struct vcpu_state *state);
 

@@ -159,8 +159,6 @@ static bool wants_answer(const struct vm_exit *exit)
 void vcpu_state_fetch(struct vmcpu *vcpu)
 {
 	const struct engine_ops *engine = vcpu->vm->engine;
-	uint64_t tsc_offset = vcpu->state.tsc_offset;
-	uint8_t mp_state = vcpu->state.mp_state;
 
 	if (engine == NULL)
 		return;
@@ -169,9 +167,6 @@ void vcpu_state_fetch(struct vmcpu *vcpu)
 		vcpu->exit_pending = false;
 	}
 	engine->state_get(vcpu, &vcpu->state);
-	vcpu->state.tsc_offset = tsc_offset;
-	if (engine->apic == NULL)
-		vcpu->state.mp_state = mp_state;
 }
 
 int vcpu_lapic_fetch(struct vmcpu *vcpu)

@@ -445,7 +445,8 @@ int verb_stats_run(struct vm *vm, struct vmcpu *vcpu, void *arg)
 	struct verb_stats *stats = arg;
 
 	for (unsigned i = 0; i < VM_STAT_COUNT; i++)
-		stats->value[i] = vcpu->stats[i];
+		stats->value[i] =
+		    __atomic_load_n(&vcpu->stats[i], __ATOMIC_RELAXED);
 	/* the VM's memory, told once */
 	if (vcpu->id == 0)
 		stats->value[VM_STAT_RESIDENT] = mem_resident(&vm->mem);

@@ -23,6 +23,7 @@ BUILD = pathlib.Path(os.environ.get("BUILD", ROOT / "build")).resolve()
 GUEST = pathlib.Path(os.environ.get("GUEST", ROOT / "guest")).resolve()
 # A bound on how long a hang may last, not a claim of speed.
 PATIENCE = float(os.environ.get("PATIENCE", "300"))
+RACE_FOUND = 66  # ThreadSanitizer's exit status, in its build
 BOARD = ["-H", "-s", "0,hostbridge", "-s", "31,lpc", "-l", "com1,stdio"]
 
 
@@ -115,7 +116,9 @@ class Machine:
         while self._read(0.2) or self.process.poll() is None:
             if time.monotonic() > deadline:
                 raise AssertionError("bhyve does not end:\n" + self.tail())
-        return self.process.wait(timeout=timeout)
+        status = self.process.wait(timeout=timeout)
+        assert status != RACE_FOUND, self.tail()
+        return status
 
     def kill(self):
         if self.process.poll() is None:

@@ -110,6 +110,14 @@ void lapic_error(struct lapic *lapic, uint32_t esr_bits)
 		accept_vector(lapic, lvt & APIC_LVT_VECTOR, false);
 }
 
+/* Under the lock, by the room's thread too; who reads has no lock. */
+static void count_timer(struct vmcpu *vcpu)
+{
+	uint64_t *count = &vcpu->stats[VM_STAT_LVT_TIMER];
+
+	__atomic_store_n(count, *count + 1, __ATOMIC_RELAXED);
+}
+
 void lapic_fire_lvt(struct lapic *lapic, enum lapic_lvt lvt)
 {
 	uint32_t value = lapic->lvt[lvt];
@@ -125,7 +133,7 @@ void lapic_fire_lvt(struct lapic *lapic, enum lapic_lvt lvt)
 	switch ((value & APIC_LVT_DELIVERY) >> 8) {
 	case APIC_FIXED:
 		if (lvt == LVT_TIMER)
-			lapic->vcpu->stats[VM_STAT_LVT_TIMER]++;
+			count_timer(lapic->vcpu);
 		accept_vector(lapic, value & APIC_LVT_VECTOR, false);
 		break;
 	case APIC_NMI:

@@ -69,7 +69,8 @@ static uint64_t load_page(struct cpu *c, const struct insn *i, uint64_t va,
 					      : device_read(c, i, va, gpa, len);
 }
 
-static void ram_store(struct cpu *c, uint64_t gpa, uint64_t value, unsigned len)
+RACES_ALLOWED static void ram_store(struct cpu *c, uint64_t gpa, uint64_t value,
+				    unsigned len)
 {
 	uint8_t *p = c->ram + gpa;
 

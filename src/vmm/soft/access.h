@@ -64,7 +64,7 @@ static inline uint64_t operand_va(struct cpu *c, const struct insn *i,
 }
 
 #define LOAD(bits)                                                             \
-	static inline uint##bits##_t load##bits(                               \
+	RACES_ALLOWED static inline uint##bits##_t load##bits(                 \
 	    struct cpu *c, const struct insn *i, uint64_t va)                  \
 	{                                                                      \
 		const void *p = tlb_read(c, va, bits / 8);                     \
@@ -79,8 +79,9 @@ LOAD(64)
 #undef LOAD
 
 #define STORE(bits)                                                            \
-	static inline void store##bits(struct cpu *c, const struct insn *i,    \
-				       uint64_t va, uint##bits##_t value)      \
+	RACES_ALLOWED static inline void store##bits(                          \
+	    struct cpu *c, const struct insn *i, uint64_t va,                  \
+	    uint##bits##_t value)                                              \
 	{                                                                      \
 		void *p = tlb_write(c, va, bits / 8);                          \
 		if (likely(p != NULL))                                         \

@@ -360,6 +360,13 @@ static inline uint64_t next_rip(const struct cpu *c, const struct insn *i)
 	return c->code_size == 4 ? (uint32_t)rip : (uint16_t)rip;
 }
 
+/* What a guest's vCPUs do to each other in its memory is no race of ours. */
+#if defined(__has_attribute) && __has_attribute(no_sanitize)
+#define RACES_ALLOWED __attribute__((no_sanitize("thread")))
+#else
+#define RACES_ALLOWED
+#endif
+
 /*
  * The sanitizers' runtime uses vector registers where it likes (at longjmp):
  * with them, guest vector state is live inside one instruction only.

@@ -109,7 +109,7 @@ struct decoder {
 	struct dec *d;
 };
 
-static uint8_t get8(struct decoder *s)
+RACES_ALLOWED static uint8_t get8(struct decoder *s)
 {
 	if (s->pos >= s->avail) {
 		if (s->error == 0)
@@ -326,7 +326,8 @@ static bool row_matches(const struct opcode *o, const struct dec *d,
 }
 
 /* The next byte is the ModRM byte, if the opcode has one. */
-static const struct opcode *find_row(const struct cpu *c, struct decoder *s)
+RACES_ALLOWED static const struct opcode *find_row(const struct cpu *c,
+						   struct decoder *s)
 {
 	const struct opcode_index *index = c->svm->opcodes;
 	bool known = s->pos < s->avail;

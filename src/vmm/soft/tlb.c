@@ -518,14 +518,26 @@ static uint64_t target_none(unsigned n)
 	return n == 0;
 }
 
+/* A kick writes place 0 at any time. */
+static void target_set(struct tlb *t, unsigned n, uint64_t value)
+{
+	__atomic_store_n(&t->target_rip[n], value, __ATOMIC_RELAXED);
+}
+
+static uint64_t target_get(const struct tlb *t, unsigned n)
+{
+	return __atomic_load_n(&t->target_rip[n], __ATOMIC_RELAXED);
+}
+
 void targets_clear(struct tlb *t)
 {
 	if (t->target_journaled > TARGET_JOURNAL)
-		zero_bytes(t->target_rip, sizeof(t->target_rip));
+		zero_bytes(t->target_rip + 1,
+			   sizeof(t->target_rip) - sizeof(t->target_rip[0]));
 	else
 		for (unsigned k = 0; k < t->target_journaled; k++)
-			t->target_rip[t->target_journal[k]] = 0;
-	t->target_rip[0] = target_none(0);
+			target_set(t, t->target_journal[k], 0);
+	target_set(t, 0, target_none(0));
 	t->target_journaled = 0;
 	t->targets_global = true;
 	zero_bytes(t->target_page, sizeof(t->target_page));
@@ -538,9 +550,9 @@ void target_note(struct cpu *c, uint64_t rip, uint64_t va, const void *code)
 	unsigned n = target_place(rip), page = tlb_place(va);
 
 	if (n == TARGET_WAY_OUT ||
-	    (t->target_rip[n] == 0 - rip && t->target_code[n] == code))
+	    (target_get(t, n) == 0 - rip && t->target_code[n] == code))
 		return;
-	if (t->target_rip[n] == target_none(n)) {
+	if (target_get(t, n) == target_none(n)) {
 		if (t->target_journaled < TARGET_JOURNAL)
 			t->target_journal[t->target_journaled] = (uint16_t)n;
 		if (t->target_journaled <= TARGET_JOURNAL)
@@ -555,12 +567,12 @@ void target_note(struct cpu *c, uint64_t rip, uint64_t va, const void *code)
 	set_add(t->target_page, va >> 12);
 	set_add(t->target_region, va >> 22);
 	t->target_code[n] = code;
-	t->target_rip[n] = 0 - rip;
+	target_set(t, n, 0 - rip);
 	/* Place 0 is taken away by a kick: not again behind its back. */
 	if (n == 0) {
 		atomic_thread_fence(memory_order_seq_cst);
 		if (c->kick != 0)
-			t->target_rip[0] = target_none(0);
+			target_set(t, 0, target_none(0));
 	}
 }
 
@@ -574,8 +586,7 @@ void cpu_kick(struct cpu *c)
 		struct tlb *t = c->tlb_all[n];
 
 		atomic_store_explicit(&t->kick, 1, memory_order_relaxed);
-		__atomic_store_n(&t->target_rip[0], target_none(0),
-				 __ATOMIC_RELAXED);
+		target_set(t, 0, target_none(0));
 		atomic_store_explicit(&t->page_bits, ~0ull,
 				      memory_order_relaxed);
 		atomic_store_explicit(&t->target_bits, 0, memory_order_release);

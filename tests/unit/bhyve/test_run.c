@@ -316,14 +316,15 @@ static void *sender(void *arg)
 {
 	struct vmctx *ctx = arg;
 
-	for (unsigned int i = 0; i < (ctx->acpi ? 2u : 1u); i++) {
+	bool over = false;
+
+	for (unsigned int i = 0; !over && i < (ctx->acpi ? 2u : 1u); i++) {
 		kill(getpid(), SIGTERM);
 		pthread_mutex_lock(&ctx->lock);
 		while (ctx->presses == i && ctx->how == VM_SUSPEND_NONE)
 			pthread_cond_wait(&ctx->changed, &ctx->lock);
+		over = ctx->how != VM_SUSPEND_NONE;
 		pthread_mutex_unlock(&ctx->lock);
-		if (ctx->how != VM_SUSPEND_NONE)
-			break;
 	}
 	return NULL;
 }

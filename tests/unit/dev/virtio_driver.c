@@ -290,14 +290,16 @@ void driver_kick(struct driver *d, unsigned int queue)
 {
 	struct ring *r = &d->rings[queue];
 	uint64_t at = d->notify + (uint64_t)d->multiplier * queue;
-	uint32_t position = r->avail;
+	uint32_t position;
 
+	if ((d->features & VIRTIO_F_NOTIFICATION_DATA) == 0) {
+		store(d->m, at, 2, queue);
+		return;
+	}
+	position = r->avail;
 	if (is_packed(d))
 		position |= (uint32_t)r->avail_wrap << 15;
-	if (d->features & VIRTIO_F_NOTIFICATION_DATA)
-		store(d->m, at, 4, position << 16 | queue);
-	else
-		store(d->m, at, 2, queue);
+	store(d->m, at, 4, position << 16 | queue);
 }
 
 static bool split_used(struct driver *d, struct ring *r, uint16_t *id,

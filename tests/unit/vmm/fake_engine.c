@@ -201,7 +201,12 @@ static int fake_run(struct vmcpu *vcpu, struct vm_exit *exit)
 
 static void fake_state_get(struct vmcpu *vcpu, struct vcpu_state *state)
 {
+	uint64_t tsc_offset = state->tsc_offset;
+	uint8_t mp_state = state->mp_state;
+
 	*state = ((struct fake_cpu *)vcpu->engine_data)->state;
+	state->tsc_offset = tsc_offset;
+	state->mp_state = mp_state;
 }
 
 /* CR0 with paging but without protection is what it refuses. */
