@@ -210,6 +210,41 @@ static void lengths(void)
 	check_eq(hits, 1, "low address bits are ignored by LEN");
 }
 
+KERNEL_CODE(far_target, "far_in:\n\tlretq");
+
+/* What a far CALL pushes and RET pops is the instruction's access, too. */
+static void far_call(void)
+{
+	static struct __attribute__((packed)) {
+		uint64_t rip;
+		uint16_t cs;
+	} to;
+	static uint8_t stack[64],
+	    handler_stack[4096] __attribute__((aligned(16)));
+	uint64_t top = (uint64_t)(uintptr_t)stack + sizeof(stack);
+
+	to.rip = (uint64_t)(uintptr_t)far_target;
+	to.cs = SEL_CODE64;
+	/* The handler must not have its own frame there. */
+	tss.ist[0] = (uint64_t)(uintptr_t)handler_stack + sizeof(handler_stack);
+	idt[DB].ist = 1;
+	arm(ARM(0, WRITE, LEN8) | ARM(1, WRITE, LEN8) | ARM(2, ACCESS, LEN8),
+	    top - 8);
+	WRITE_DR(1, top - 24); /* below the frame */
+	WRITE_DR(2, top - 16);
+	__asm__ volatile("mov %%rsp, %%rbx; mov %0, %%rsp; rex.w lcall *(%1)\n"
+			 "far_out:\tmov %%rbx, %%rsp" ::"r"(top),
+			 "r"(&to)
+			 : "rbx", "memory");
+	disarm();
+	hit_is(0, SYM(far_in), B(0) | B(2), "far CALL: both pushes");
+	check(hits > 1 && hit[1].rip == SYM(far_out) &&
+		  (hit[1].dr6 & B(2)) != 0,
+	      "far RET: the pop");
+	check_eq(hits, 2, "nothing else");
+	idt[DB].ist = 0;
+}
+
 static void data(void)
 {
 	uint64_t rax = 1, rcx, rsi, rdi;
@@ -282,6 +317,8 @@ static void data(void)
 	disarm();
 	check_eq(hits, 1, "PUSH");
 	hit_is(0, SYM(k1), B(1), "PUSH: B1");
+
+	far_call();
 
 	/* A fault instead of the access: no trap. */
 	arm(ARM(0, WRITE, LEN4), 0x100000000000);

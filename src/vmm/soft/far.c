@@ -4,6 +4,7 @@
  * vol. 2, and vol. 3, 5.8).
  */
 #include "vmm/soft/far.h"
+#include "vmm/soft/debug.h"
 #include "vmm/soft/exec.h"
 #include "vmm/soft/stack.h"
 
@@ -152,10 +153,13 @@ void stack_push(struct cpu *c, const struct insn *i, struct stack *s,
 			soft_raise(c, i, s->vector, s->error | event_ext(c), 0);
 		va = s->sp = sp;
 	}
-	if (s->user)
+	if (s->user) {
 		store_sized(c, i, va, value, lsize);
-	else
-		system_store(c, i, va, value, len);
+		return;
+	}
+	if (unlikely(c->debug_data != 0))
+		debug_data(c, i, va, len, ACCESS_WRITE);
+	system_store(c, i, va, value, len);
 }
 
 void stack_commit(struct cpu *c, const struct stack *s)
