@@ -20,6 +20,10 @@ struct terminal {
 	atomic_bool raw;
 };
 
+/* Signal handlers belong to the process, so this must, too. */
+#define RAW_MAX 8
+static struct terminal *_Atomic terminals_raw[RAW_MAX];
+
 /* Once; a background job is stopped by SIGTTOU unless it is blocked. */
 static void restore(struct terminal *terminal)
 {
@@ -35,6 +39,37 @@ static void restore(struct terminal *terminal)
 	       errno == EINTR)
 		;
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+static void note(struct terminal *terminal)
+{
+	for (unsigned int i = 0; i < RAW_MAX; i++) {
+		struct terminal *none = NULL;
+
+		if (atomic_compare_exchange_strong(&terminals_raw[i], &none,
+						   terminal))
+			return;
+	}
+}
+
+static void forget(struct terminal *terminal)
+{
+	for (unsigned int i = 0; i < RAW_MAX; i++) {
+		struct terminal *expected = terminal;
+
+		atomic_compare_exchange_strong(&terminals_raw[i], &expected,
+					       NULL);
+	}
+}
+
+void terminals_give_back(void)
+{
+	for (unsigned int i = 0; i < RAW_MAX; i++) {
+		struct terminal *terminal = atomic_load(&terminals_raw[i]);
+
+		if (terminal != NULL)
+			restore(terminal);
+	}
 }
 
 static void at_exit(int status, void *arg)
@@ -74,12 +109,13 @@ int terminal_open(int fd, struct terminal **out)
 		errno = ENOMEM;
 		goto fail;
 	}
+	atomic_store(&terminal->raw, true);
+	note(terminal);
 	if (tcsetattr(fd, TCSANOW, &raw) < 0) {
 		error = -errno;
-		close(terminal->fd);
+		terminal_close(terminal);
 		return error;
 	}
-	atomic_store(&terminal->raw, true);
 	*out = terminal;
 	return 0;
 fail:
@@ -94,6 +130,7 @@ void terminal_close(struct terminal *terminal)
 {
 	if (terminal == NULL)
 		return;
+	forget(terminal);
 	restore(terminal);
 	close(terminal->fd);
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * A terminal in raw mode, given back as it was found: by terminal_close, or
- * when the process exits without it. (A process that is killed by a signal it
- * does not handle cannot give it back; whoever owns the process's signals
- * turns SIGTERM, SIGINT and SIGHUP into an exit.)
+ * when the process exits without it. Whoever owns the process's signals turns
+ * SIGTERM, SIGINT and SIGHUP into an exit, and calls terminals_give_back in a
+ * handler of those that end it at once.
  */
 #ifndef BACKEND_TERMINAL_H
 #define BACKEND_TERMINAL_H
@@ -17,5 +17,7 @@ struct terminal;
  */
 int terminal_open(int fd, struct terminal **out);
 void terminal_close(struct terminal *terminal);
+/* All that are raw; a signal handler may call it. */
+void terminals_give_back(void);
 
 #endif

@@ -80,7 +80,7 @@ static int run_with_loop(struct config *config)
 /* The command line as a configuration; false: end with *status. */
 static bool configure(struct config *config, int argc, char **argv, int *status)
 {
-	bool dump, destroy;
+	bool dump;
 	struct err err;
 	int error = options_parse(config, argc, argv, status, &err);
 
@@ -95,9 +95,6 @@ static bool configure(struct config *config, int argc, char **argv, int *status)
 	if (error == 0)
 		error =
 		    config_get_bool(config, "config.dump", false, &dump, &err);
-	if (error == 0)
-		error = config_get_bool(config, "destroy_on_poweroff", false,
-					&destroy, &err);
 	if (error != 0) {
 		complain(&err);
 		*status = error == -ENOTSUP ? STATUS_ERROR : STATUS_MALFORMED;

@@ -284,12 +284,33 @@ static int check_unbuilt(struct config *config, struct err *err)
 	return 0;
 }
 
+/* What is neither true nor false is found before anything is made. */
+static int check_switches(struct config *config, struct err *err)
+{
+	static const char *const others[] = {
+	    "acpi_tables",     "config.dump", "lpc.pc-testdev",
+	    "pci.enable_bars", "vcpu.mux",    "x86.verbosemsr",
+	};
+	bool unused;
+	int error = 0;
+
+	for (size_t i = 0; error == 0 && i < ARRAY_SIZE(others); i++)
+		error = config_get_bool(config, others[i], false, &unused, err);
+	for (size_t i = 0; error == 0 && i < ARRAY_SIZE(options); i++)
+		if (options[i].variable != NULL && options[i].value != NULL)
+			error = config_get_bool(config, options[i].variable,
+						false, &unused, err);
+	return error;
+}
+
 int options_check(struct config *config, struct err *err)
 {
 	int error = config_check(config, err);
 
 	if (error == 0)
 		error = check_name(config_get(config, "name"), err);
+	if (error == 0)
+		error = check_switches(config, err);
 	if (error == 0)
 		error = check_unbuilt(config, err);
 	return error;

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "backend/loop.h"
+#include "backend/terminal.h"
 #include "bhyve/machine.h"
 #include "dev/board.h"
 
@@ -27,10 +28,51 @@ static void ours(sigset_t *set)
 	sigaddset(set, SIGHUP);
 }
 
+/* Whatever it was, it ends the process now, as it would have. */
+static void on_fatal(int number, siginfo_t *info, void *context)
+{
+	(void)info;
+	(void)context;
+	terminals_give_back();
+	signal(number, SIG_DFL);
+	raise(number);
+}
+
+/* Those whose default is to do nothing, or to stop. */
+static bool is_harmless(int number)
+{
+	static const int harmless[] = {SIGCHLD, SIGCONT, SIGURG,  SIGWINCH,
+				       SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU};
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(harmless); i++)
+		if (harmless[i] == number)
+			return true;
+	return false;
+}
+
+/* All others leave the terminal as it was. One that a sanitizer took, or that
+   was ignored when we began, stays as it is; SIGKILL and the C library's own
+   cannot be had. */
+static void take_fatal(void)
+{
+	struct sigaction action = {.sa_sigaction = on_fatal,
+				   .sa_flags = SA_SIGINFO | SA_ONSTACK};
+	struct sigaction before;
+
+	sigfillset(&action.sa_mask);
+	for (int number = 1; number <= SIGRTMAX; number++)
+		if (!is_harmless(number) &&
+		    sigaction(number, NULL, &before) == 0 &&
+		    (before.sa_flags & SA_SIGINFO) == 0 &&
+		    before.sa_handler == SIG_DFL)
+			sigaction(number, &action, NULL);
+}
+
 void signals_block(void)
 {
 	sigset_t set;
 
+	take_fatal();
 	ours(&set);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	/* A reader of our output that went away is an error of write. */

@@ -92,7 +92,12 @@ static int make_new(struct vmctx *ctx, uint64_t len, struct err *err)
 	uint64_t low = mem_low_part(len);
 	int error, fd;
 
-	if (len == 0 || len % 4096 != 0)
+	if (len == 0)
+		return err_set(err, EINVAL,
+			       "%s: a VM without memory cannot run: give it "
+			       "some (-m)",
+			       ctx->name);
+	if (len % 4096 != 0)
 		return err_set(err, EINVAL,
 			       "%s: a memory size of %llu bytes is not whole "
 			       "pages of 4 KiB",

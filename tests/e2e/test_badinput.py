@@ -124,6 +124,15 @@ def test_vm_name(rundir, guest, name):
         assert "name" in result.stderr
 
 
+@pytest.mark.parametrize("setting", [
+    "x86.strictmsr=perhaps", "vcpu.mux=2", "acpi_tables=", "soft.jit=maybe",
+    "rtc.use_localtime=sometimes"])
+def test_switch_that_is_neither(rundir, setting):
+    result = bhyve(rundir, "-m", "64M", *BOARD, "-o", setting, "vm0")
+    assert result.returncode == MALFORMED
+    assert setting.split("=")[0] in one_line(result)
+
+
 @pytest.mark.parametrize("arguments, status, text", [
     (["vm0"], USAGE, "-k"),
     (["-Z", "vm0"], USAGE, "sage"),

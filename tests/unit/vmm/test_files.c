@@ -366,7 +366,8 @@ static void test_no_room(void **state)
 	assert_false(exists("vm0", "memory"));
 	assert_error(vm_setup_memory(ctx, 4097, VM_MMAP_ALL), EINVAL,
 		     "4097 bytes");
-	assert_error(vm_setup_memory(ctx, 0, VM_MMAP_ALL), EINVAL, "0 bytes");
+	assert_error(vm_setup_memory(ctx, 0, VM_MMAP_ALL), EINVAL,
+		     "without memory");
 	assert_int_equal(vm_setup_memory(ctx, TEST_MEMORY, VM_MMAP_ALL), 0);
 	vm_destroy(ctx);
 }
