@@ -142,8 +142,10 @@ static int add_segment(struct image *image, const Elf64_Phdr *phdr,
 	    !range_inside(phdr->p_paddr, phdr->p_memsz, INT64_MAX))
 		return bad(image, err,
 			   "ELF segment with impossible sizes or addresses");
+	/* Without a byte in the file its place there means nothing: linkers
+	   put a lone .bss anywhere. */
 	image->segment[image->segments++] = (struct image_segment){
-	    .offset = phdr->p_offset,
+	    .offset = phdr->p_filesz != 0 ? phdr->p_offset : 0,
 	    .vaddr = phdr->p_vaddr,
 	    .gpa = phdr->p_paddr,
 	    .filesz = phdr->p_filesz,
@@ -156,7 +158,9 @@ static int by_offset(const void *left, const void *right)
 {
 	const struct image_segment *a = left, *b = right;
 
-	return (a->offset > b->offset) - (a->offset < b->offset);
+	if (a->offset != b->offset)
+		return a->offset > b->offset ? 1 : -1;
+	return (a->filesz > b->filesz) - (a->filesz < b->filesz);
 }
 
 static int by_gpa(const void *left, const void *right)

@@ -191,6 +191,22 @@ static void test_elf(void **state)
 	kernel_check(&f->vm, 0);
 }
 
+/* A lone .bss, which linkers put anywhere in the file. */
+static void test_elf_bss(void **state)
+{
+	static const uint8_t zeros[DATA_SIZE];
+	struct fixture *f = *state;
+	struct blob elf = kernel_elf();
+	Elf64_Phdr *data = elf_segment(&elf, 1);
+
+	data->p_offset = elf_segment(&elf, 0)->p_offset + 16;
+	data->p_filesz = 0;
+	use_kernel(f, elf);
+	succeed(f, "");
+	assert_int_equal(f->result.kernel_end, KERNEL_END);
+	assert_memory_equal(f->vm.low + DATA_GPA, zeros, sizeof(zeros));
+}
+
 /* -- parameters and registers ---------------------------------------------- */
 
 static const uint8_t *params(const struct fixture *f)
@@ -459,21 +475,14 @@ static void test_fresh_memory(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    TEST(test_packings),
-	    TEST(test_large_kernel),
-	    TEST(test_foreign_packing),
-	    TEST(test_elf),
-	    TEST(test_parameters),
-	    TEST(test_registers),
-	    TEST(test_32bit),
-	    TEST(test_cmdline_length),
-	    TEST(test_initrd),
-	    TEST(test_initrd_above_4g),
-	    TEST(test_initrd_that_does_not_fit),
-	    TEST(test_modules),
-	    TEST(test_initrd_and_elf),
-	    TEST(test_small_memory),
-	    TEST(test_fresh_memory),
+	    TEST(test_packings),        TEST(test_large_kernel),
+	    TEST(test_foreign_packing), TEST(test_elf),
+	    TEST(test_elf_bss),         TEST(test_parameters),
+	    TEST(test_registers),       TEST(test_32bit),
+	    TEST(test_cmdline_length),  TEST(test_initrd),
+	    TEST(test_initrd_above_4g), TEST(test_initrd_that_does_not_fit),
+	    TEST(test_modules),         TEST(test_initrd_and_elf),
+	    TEST(test_small_memory),    TEST(test_fresh_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
