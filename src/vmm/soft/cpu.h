@@ -105,6 +105,7 @@ struct tlb {
 	uint16_t target_journal[TARGET_JOURNAL];
 	uint32_t tlb_journaled, target_journaled; /* > size: lost */
 	bool targets_global; /* all of them are global pages' */
+	bool has_global;     /* a slot that is in no journal */
 	/* Hashed sets of 4 KiB and 4 MiB pieces: with targets in them; with
 	   pages over 4 KiB. */
 	uint64_t target_page[64], target_region[64], large_region[64];

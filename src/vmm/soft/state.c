@@ -250,6 +250,7 @@ int soft_state_set(struct cpu *c, const struct vcpu_state *state)
 	cpu_mode_changed(c);
 	debug_changed(c);
 	mmu_flush_all(c);
-	blocks_drop_all(c);
+	/* Blocks are right in any state: a guest changes it as well. */
+	c->link_from = NULL;
 	return 0;
 }

@@ -96,7 +96,7 @@ static void journal_clear(struct tlb *t)
 
 static void tlb_clear(struct tlb *t)
 {
-	if (t->is_user && t->tlb_journaled <= TLB_JOURNAL) {
+	if (!t->has_global && t->tlb_journaled <= TLB_JOURNAL) {
 		journal_clear(t);
 	} else {
 		for (unsigned n = 0; n < TLB_SIZE; n++) {
@@ -104,6 +104,7 @@ static void tlb_clear(struct tlb *t)
 			t->slot[n] = 0;
 		}
 		t->tlb_journaled = 0;
+		t->has_global = false;
 	}
 	zero_bytes(t->large_region, sizeof(t->large_region));
 	t->huge_count = 0;
@@ -164,6 +165,7 @@ static struct tlb *table_create(struct cpu *c, unsigned id, uint64_t none)
 	t->sign_64 = 1ull << 63;
 	t->sign_32 = 1ull << 31;
 	t->no_if = ~(uint64_t)RFLAGS_IF;
+	t->has_global = true; /* so that all of it is cleared */
 	tlb_clear(t);
 	return t;
 }
@@ -497,9 +499,10 @@ void tlb_fill(struct cpu *c, struct tlb *t, uint64_t va, uint64_t gpa,
 		writer_note(c, t, n, gpa);
 	}
 	note_size(t, va, tr->page_bits);
-	if (tr->global && !t->is_user)
+	if (tr->global && !t->is_user) {
 		t->slot[n] |= SLOT_GLOBAL;
-	else
+		t->has_global = true;
+	} else
 		journal_add(t, n);
 	c->vcpu->stats[VM_STAT_TLB_FILLS]++;
 }
