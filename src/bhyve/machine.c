@@ -236,6 +236,7 @@ int machine_create(struct config *config, struct loop *loop,
 	m->config = config;
 	m->loop = loop;
 	m->status = -1;
+	m->msr_vendor = msr_host_vendor();
 	pthread_mutex_init(&m->lock, NULL);
 	error = set_up(m, status, err);
 	if (error != 0) {

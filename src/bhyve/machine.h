@@ -13,6 +13,7 @@
 
 #include "base/config.h"
 #include "base/err.h"
+#include "bhyve/msr.h"
 #include "bhyve/topology.h"
 
 struct board;
@@ -43,7 +44,8 @@ struct machine {
 	bool strict_io;
 	bool strict_msr;
 	bool verbose_msr;
-	bool mux; /* vcpu.mux */
+	bool mux;                   /* vcpu.mux */
+	enum msr_vendor msr_vendor; /* of the host's CPUs */
 
 	/* How the VM ended: the first cause wins. */
 	pthread_mutex_t lock;

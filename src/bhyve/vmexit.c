@@ -68,14 +68,15 @@ static void unknown_msr(struct cpu *cpu, const struct vm_exit *exit,
 static enum vmexit_result handle_rdmsr(struct cpu *cpu, struct vm_exit *exit)
 {
 	exit->u.msr.wval = 0;
-	if (!msr_read(msr_host_vendor(), exit->u.msr.code, &exit->u.msr.wval))
+	if (!msr_read(cpu->machine->msr_vendor, exit->u.msr.code,
+		      &exit->u.msr.wval))
 		unknown_msr(cpu, exit, "read");
 	return VMEXIT_CONTINUE;
 }
 
 static enum vmexit_result handle_wrmsr(struct cpu *cpu, struct vm_exit *exit)
 {
-	if (!msr_write(msr_host_vendor(), exit->u.msr.code))
+	if (!msr_write(cpu->machine->msr_vendor, exit->u.msr.code))
 		unknown_msr(cpu, exit, "write");
 	return VMEXIT_CONTINUE;
 }
