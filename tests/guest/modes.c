@@ -308,6 +308,137 @@ static void v86_faults(void)
 	tss.bitmap[32 + PORT_TEST / 8] = 0xff;
 }
 
+/* -- VME and PVI (SDM vol. 3, 20.3, 20.4) -----------------------------------
+ */
+
+#define CR4_VME 1u
+#define CR4_PVI 2u
+#define VIF     0x80000u
+#define VIP     0x100000u
+
+/* End by #GP(0) at HLT. */
+LOW_CODE(e_sti, "sti\n\tpushf\n\tpop %ax\n\thlt");
+LOW_CODE(e_cli, "cli\n\tpushf\n\tpop %ax\n\thlt");
+LOW_CODE(e_popf, "push %ax\n\tpopf\n\tpushf\n\tpop %ax\n\thlt");
+LOW_CODE(e_popf32, "popfl\n\thlt");
+LOW_CODE(e_pushf32, "pushfl\n\thlt");
+LOW_CODE(e_iret, "push %ax\n\tpush %cs\n\tpush $(1f - e_iret)\n\tiret\n"
+		 "1:\tpushf\n\tpop %ax\n\thlt");
+/* Its handler at 100H: the flags that INT pushed, and its own. */
+LOW_CODE(e_int, "int $0x80\n\t.skip 0x100 - (. - e_int), 0x90\n\t"
+		"pop %cx\n\tpop %dx\n\tpop %ax\n\tpushf\n\tpop %bx\n\thlt");
+
+static void vif(void)
+{
+	const uint32_t both = IOPL | IF;
+	const struct frame *f = &fault.frame;
+
+	check_eq(V86(e_sti, 0, 0) & both, both, "VME: STI, as PUSHF has it");
+	check_eq(f->eflags & (VIF | IF | IOPL), VIF, "VME: STI sets VIF");
+	check_eq(V86(e_cli, 0, VIF | IF) & both, IOPL, "VME: CLI");
+	check_eq(f->eflags & (VIF | IF | IOPL), IF, "VME: CLI clears VIF");
+	V86(e_sti, 0, VIP);
+	ended(GP, 0, "VME: STI with VIP: #GP(0)");
+	check(fault.eip == 0 && (f->eflags & (VIF | VIP)) == VIP,
+	      "at the STI, VIF clear");
+	check_eq(V86(e_popf, IF, 0) & both, both, "VME: POPF sets VIF");
+	check_eq(f->eflags & (VIF | IF | IOPL), VIF, "and nothing else of it");
+	check_eq(V86(e_popf, 0, VIF | IF) & both, IOPL, "VME: POPF clears VIF");
+	V86(e_popf, IF, VIP);
+	ended(GP, 0, "VME: POPF of IF with VIP: #GP(0)");
+	check(fault.eip == 1 && f->esp == 0x17fe, "at the POPF");
+	V86(e_popf, TF, 0);
+	ended(GP, 0, "VME: POPF of TF: #GP(0)");
+	check_eq(fault.eip, 1, "at the POPF, too");
+	V86(e_popf32, 0, 0);
+	ended(GP, 0, "VME: POPF of 32 bits: #GP(0)");
+	check_eq(fault.eip, 0, "at it");
+	V86(e_pushf32, 0, 0);
+	ended(GP, 0, "VME: PUSHF of 32 bits: #GP(0)");
+	check_eq(fault.eip, 0, "at it");
+	check_eq(V86(e_iret, IF, 0) & both, both, "VME: IRET sets VIF");
+	check_eq(f->eflags & (VIF | IF | IOPL), VIF, "and nothing else of it");
+	V86(e_iret, IF, VIP);
+	ended(GP, 0, "VME: IRET of IF with VIP: #GP(0)");
+	check_eq(V86(e_sti, 0, IOPL) & both, both, "VME, IOPL 3: STI");
+	check_eq(f->eflags & (VIF | IF), IF, "sets IF");
+}
+
+/* tss.bitmap's first 32 bytes say where INT n goes (20.3.3). */
+static void redirection(void)
+{
+	const struct frame *f = &fault.frame;
+	volatile uint32_t *entry; /* which the compiler takes for a NULL */
+	uint32_t was, eax;
+
+	__asm__("" : "=r"(entry) : "0"(0x80 * 4));
+	was = *entry;
+	*entry = LOW_SEG << 16 | 0x100;
+	tss.bitmap[0x80 / 8] = 0;
+	eax = V86(e_int, 0, VIF);
+	ended(GP, 0, "VME: INT n by v86's own table, HLT ends it");
+	check(f->cs == LOW_SEG && fault.eip > 0x100, "in v86's handler");
+	check(f->ecx == 2 && f->edx == LOW_SEG, "which has CS:IP");
+	check_eq(eax & (IOPL | IF), IOPL | IF, "and FLAGS: VIF as IF, IOPL 3");
+	check_eq(f->eflags & (VIF | IF | IOPL), 0, "VIF is clear then");
+	check_eq(f->esp, 0x1800, "on v86's stack");
+	eax = V86(e_int, 0, IOPL | IF);
+	check_eq(eax & (IOPL | IF), IOPL | IF, "IOPL 3: FLAGS as they are");
+	check_eq(f->eflags & (IF | IOPL), IOPL, "and IF is cleared");
+	V86(v_int3, 0, 0);
+	ended(BP, 0, "INT3 goes through its gate");
+	tss.bitmap[0x80 / 8] = 1;
+	V86(e_int, 0, IOPL);
+	ended(0x80, 0, "the bit set, IOPL 3: through the gate");
+	V86(e_int, 0, 0);
+	ended(GP, 0, "the bit set, IOPL 0: #GP(0)");
+	check_eq(fault.eip, 0, "at the INT");
+	tss.bitmap[0x80 / 8] = 0;
+	WRITE_CR(4, READ_CR(4) & ~CR4_VME);
+	V86(e_int, 0, IOPL);
+	ended(0x80, 0, "without VME: through the gate");
+	tss.bitmap[0x80 / 8] = 0xff;
+	*entry = was;
+}
+
+CODE32(u_sti, "sti\n\tpushf\n\tpop %eax\n\thlt");
+CODE32(u_cli, "cli\n\tpushf\n\tpop %eax\n\thlt");
+
+static uint32_t user(const uint8_t *code, uint32_t flags)
+{
+	struct target t = {.eip = (uint32_t)(uintptr_t)code,
+			   .cs = SEL_USER_CODE,
+			   .eflags = 2 | flags,
+			   .esp = USER_ESP,
+			   .ss = SEL_USER_DATA};
+
+	return run(&t, 0);
+}
+
+static void pvi(void)
+{
+	user(u_sti, 0);
+	ended(GP, 0, "CPL 3, IOPL 0: STI: #GP(0)");
+	check_eq(fault.eip, SYM(u_sti), "at the STI");
+	WRITE_CR(4, READ_CR(4) | CR4_PVI);
+	check_eq(user(u_sti, 0) & (VIF | IF | IOPL), VIF,
+		 "PVI: STI sets VIF, PUSHF has flags as they are");
+	check_eq(user(u_cli, VIF | IF) & (VIF | IF), IF, "PVI: CLI clears VIF");
+	user(u_sti, VIP);
+	ended(GP, 0, "PVI: STI with VIP: #GP(0)");
+	check_eq(fault.eip, SYM(u_sti), "at the STI");
+	check_eq(user(u_sti, IOPL) & (VIF | IF), IF, "PVI, IOPL 3: IF");
+	WRITE_CR(4, READ_CR(4) & ~CR4_PVI);
+}
+
+static void vme(void)
+{
+	WRITE_CR(4, READ_CR(4) | CR4_VME);
+	vif();
+	redirection();
+	pvi();
+}
+
 /* A gate out of v86 leads to CPL 0 (SDM vol. 3, 21.3.1). */
 static void v86_gates(void)
 {
@@ -329,4 +460,5 @@ void payload(void)
 	v86_frames();
 	v86_faults();
 	v86_gates();
+	vme();
 }

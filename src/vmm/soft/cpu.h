@@ -457,6 +457,8 @@ static inline _Noreturn void raise_ud(struct cpu *c, const struct insn *i)
 _Noreturn void soft_leave(struct cpu *c, const struct insn *i, int pending);
 /* RIP is on the instruction: it runs again, alone, with its log empty. */
 _Noreturn void soft_restart_alone(struct cpu *c);
+/* On at c->rip, without the traps after an instruction. */
+_Noreturn void soft_go_on(struct cpu *c);
 
 /* Ends a block whose last instruction changed the mode; c->rip is set. */
 const struct insn *go_anew(struct cpu *c);

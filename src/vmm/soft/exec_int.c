@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* INT n, INT3, INTO, INT1 and BOUND. */
 #include "vmm/soft/exec.h"
+#include "vmm/soft/vme.h"
 
 static _Noreturn void soft_interrupt(struct cpu *c, const struct insn *i,
 				     uint8_t vector)
@@ -22,8 +23,7 @@ EXEC(int3)
 
 EXEC(int_)
 {
-	if ((c->flags & RFLAGS_VM) && (c->flags & RFLAGS_IOPL) != RFLAGS_IOPL)
-		raise_gp(c, i, 0);
+	vme_int(c, i, (uint8_t)i->imm);
 	soft_interrupt(c, i, (uint8_t)i->imm);
 }
 

@@ -2,6 +2,7 @@
 /* PUSH, POP, PUSHA, POPA, PUSHF, POPF, ENTER, LEAVE. */
 #include "vmm/soft/exec.h"
 #include "vmm/soft/stack.h"
+#include "vmm/soft/vme.h"
 
 #define PUSH_POP(name, bits, lsize)                                            \
 	EXEC(push_rr##bits)                                                    \
@@ -86,14 +87,13 @@ EXEC(popa)
 
 const struct handler h_pusha = {.one = pusha}, h_popa = {.one = popa};
 
-/* VM and RF are pushed as zero; v86 needs IOPL 3. */
+/* VM and RF are pushed as zero; v86 needs IOPL 3, or VME. */
 EXEC(pushf)
 {
-	uint64_t image = rflags_get(c) & ~(uint64_t)(RFLAGS_VM | RFLAGS_RF);
+	uint64_t image =
+	    vme_frame_is_virtual(c, i) ? vme_flags(c) : rflags_get(c);
 
-	if ((c->flags & RFLAGS_VM) && (c->flags & RFLAGS_IOPL) != RFLAGS_IOPL)
-		raise_gp(c, i, 0);
-	push(c, i, i->lsize, image);
+	push(c, i, i->lsize, image & ~(uint64_t)(RFLAGS_VM | RFLAGS_RF));
 	return next(c, i);
 }
 
@@ -104,8 +104,8 @@ EXEC(popf)
 	unsigned iopl = c->flags >> 12 & 3;
 	uint64_t value;
 
-	if ((c->flags & RFLAGS_VM) && iopl != 3)
-		raise_gp(c, i, 0);
+	if (vme_frame_is_virtual(c, i))
+		vme_set_flags(c, i, peek(c, i, i->lsize, 0));
 	value = pop(c, i, i->lsize);
 	if (i->lsize != 1)
 		mask |= RFLAGS_AC | RFLAGS_ID;

@@ -10,6 +10,7 @@
 #include "vmm/soft/exec.h"
 #include "vmm/soft/string.h"
 #include "vmm/soft/tlb.h"
+#include "vmm/soft/vme.h"
 #include "x86/features.h"
 #include "x86/msr.h"
 
@@ -21,17 +22,9 @@ static bool has(const struct cpu *c, unsigned feature)
 /* -- interrupts
  * -------------------------------------------------------------------- */
 
-/* CLI, STI at CPL over IOPL; VME and PVI are not offered. */
-static void check_iopl(struct cpu *c, const struct insn *i)
-{
-	if ((c->cr0 & CR0_PE) && c->cpl > (c->flags >> 12 & 3))
-		raise_gp(c, i, 0);
-}
-
 EXEC(cli)
 {
-	check_iopl(c, i);
-	c->flags &= ~RFLAGS_IF;
+	c->flags &= ~(vme_is_virtual(c, i) ? RFLAGS_VIF : RFLAGS_IF);
 	return next(c, i);
 }
 
@@ -53,7 +46,10 @@ EXEC(sti)
 	bool quiet = !c->intr_check && !c->nmi_waits && !c->alone &&
 		     c->kick == 0 && c->block->link[1] != NULL;
 
-	check_iopl(c, i);
+	if (vme_is_virtual(c, i)) {
+		vme_sti(c, i);
+		return go_on(c, i);
+	}
 	if (!(c->flags & RFLAGS_IF) && !quiet)
 		c->intr_shadow = 1;
 	c->in_shadow = !(c->flags & RFLAGS_IF) && quiet;
@@ -162,6 +158,7 @@ static uint64_t cr4_allowed(const struct cpu *c)
 		unsigned feature;
 		uint32_t bits;
 	} table[] = {
+	    {X86_FEATURE_VME, CR4_VME | CR4_PVI},
 	    {X86_FEATURE_TSC, CR4_TSD},
 	    {X86_FEATURE_DE, CR4_DE},
 	    {X86_FEATURE_PSE, CR4_PSE},

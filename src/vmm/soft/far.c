@@ -7,6 +7,7 @@
 #include "vmm/soft/debug.h"
 #include "vmm/soft/exec.h"
 #include "vmm/soft/stack.h"
+#include "vmm/soft/vme.h"
 
 static _Noreturn void bad(struct cpu *c, const struct insn *i, unsigned vector,
 			  uint16_t selector)
@@ -533,7 +534,7 @@ static uint64_t iret_mask(const struct cpu *c, unsigned lsize)
 	if (lsize != 1)
 		mask |= RFLAGS_AC | RFLAGS_ID | resume_flag(c);
 	if (c->cpl == 0)
-		mask |= RFLAGS_IOPL;
+		mask |= RFLAGS_IOPL | (lsize != 1 ? vme_rflags(c) : 0);
 	if (c->cpl <= (c->flags >> 12 & 3))
 		mask |= RFLAGS_IF;
 	return mask;
@@ -544,15 +545,16 @@ static const struct insn *iret_real(struct cpu *c, const struct insn *i)
 	unsigned lsize = i->lsize;
 	int64_t size = 1 << lsize;
 	uint64_t rip, flags, mask = iret_mask(c, lsize);
+	bool virtual = vme_frame_is_virtual(c, i);
 	uint16_t selector;
 
-	if ((c->flags & RFLAGS_VM) && (c->flags & RFLAGS_IOPL) != RFLAGS_IOPL)
-		raise_gp(c, i, 0);
 	rip = peek(c, i, lsize, 0);
 	selector = (uint16_t)peek(c, i, lsize, size);
 	flags = peek(c, i, lsize, 2 * size);
 	if (rip > c->seg[SEG_CS].limit)
 		raise_gp(c, i, 0);
+	if (virtual)
+		vme_set_flags(c, i, flags);
 	if (!(c->flags & RFLAGS_VM))
 		mask |= RFLAGS_IOPL | RFLAGS_IF;
 	stack_set(c, stack_offset(c, 3 * size));
@@ -574,7 +576,7 @@ static const struct insn *iret_to_v86(struct cpu *c, const struct insn *i,
 	rflags_set(c, frame[2],
 		   RFLAGS_ARITH | RFLAGS_TF | RFLAGS_IF | RFLAGS_DF |
 		       RFLAGS_IOPL | RFLAGS_NT | RFLAGS_AC | RFLAGS_ID |
-		       RFLAGS_VM | resume_flag(c));
+		       RFLAGS_VM | vme_rflags(c) | resume_flag(c));
 	segment_load_real(c, SEG_CS, (uint16_t)frame[1]);
 	segment_load_real(c, SEG_SS, (uint16_t)frame[4]);
 	for (unsigned n = 0; n < 4; n++)

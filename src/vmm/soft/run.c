@@ -99,6 +99,12 @@ _Noreturn void soft_leave(struct cpu *c, const struct insn *i, int pending)
 	longjmp(c->escape, ESCAPE_EXIT);
 }
 
+_Noreturn void soft_go_on(struct cpu *c)
+{
+	c->bounce_len = 0;
+	longjmp(c->escape, ESCAPE_FAULT);
+}
+
 _Noreturn void soft_restart_alone(struct cpu *c)
 {
 	c->bounce_len = 0;

@@ -9,6 +9,7 @@
 #include "vmm/soft/debug.h"
 #include "vmm/soft/far.h"
 #include "vmm/soft/stack.h"
+#include "vmm/soft/vme.h"
 
 /* A TSS' fields (SDM vol. 3, figures 8-2 and 8-10), by format. */
 struct layout {
@@ -171,7 +172,7 @@ static void load_registers(struct cpu *c, const struct new_task *n, bool nested)
 {
 	const uint64_t mask = RFLAGS_ARITH | RFLAGS_TF | RFLAGS_IF | RFLAGS_DF |
 			      RFLAGS_IOPL | RFLAGS_NT | RFLAGS_RF | RFLAGS_VM |
-			      RFLAGS_AC | RFLAGS_ID;
+			      RFLAGS_AC | RFLAGS_ID | vme_rflags(c);
 
 	for (unsigned k = 0; k < 8; k++)
 		c->gpr[k] = n->gpr[k];
