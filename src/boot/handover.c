@@ -9,7 +9,7 @@
 
 #define MODULE_ALIGN (4 * KiB)
 
-void handover_init(struct handover *h, struct loader *loader)
+static void init(struct handover *h, struct loader *loader)
 {
 	const struct guest_memory *memory = &loader->memory;
 
@@ -125,7 +125,7 @@ int handover_modules(struct handover *h, struct err *err)
 	return error;
 }
 
-int handover_write(const struct handover *h, struct err *err)
+static int write_all(const struct handover *h, struct err *err)
 {
 	const struct guest_memory *memory = &h->loader->memory;
 	int error = guest_write(memory, HANDOVER_GPA, h->page, sizeof(h->page));
@@ -136,4 +136,24 @@ int handover_write(const struct handover *h, struct err *err)
 			  : err_sys(err, -error,
 				    "cannot write the kernel's parameters to "
 				    "the guest's memory");
+}
+
+/* -- all of it ----------------------------------------------------------- */
+
+int handover_load(struct loader *loader, struct vcpu *bsp,
+		  const struct handover_format *format, struct err *err)
+{
+	struct handover h;
+	int error;
+
+	init(&h, loader);
+	error = format->load_kernel(loader, err);
+	if (error == 0)
+		error = format->describe(&h, err);
+	if (error == 0)
+		error = write_all(&h, err);
+	return error != 0
+		   ? error
+		   : boot_cpu_registers32(bsp, (uint32_t)loader->result.entry,
+					  format->eax, HANDOVER_GPA, err);
 }

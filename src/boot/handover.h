@@ -29,8 +29,6 @@ struct handover {
 	size_t e820_count;
 };
 
-void handover_init(struct handover *h, struct loader *loader);
-
 /* Puts "first" or "first second" into the guest; *gpa is where. */
 int handover_text(struct handover *h, const char *first, const char *second,
 		  uint64_t *gpa, struct err *err);
@@ -41,7 +39,16 @@ int handover_text(struct handover *h, const char *first, const char *second,
  */
 int handover_modules(struct handover *h, struct err *err);
 
-/* The page, and the boot CPU's tables. */
-int handover_write(const struct handover *h, struct err *err);
+/* What one of the two protocols does its own way, and what is in EAX (EBX has
+   the page's address). */
+struct handover_format {
+	int (*load_kernel)(struct loader *loader, struct err *err);
+	int (*describe)(struct handover *h, struct err *err); /* in the page */
+	uint32_t eax;
+};
+
+/* Loads the kernel and hands all of it over: a load function of loader.h. */
+int handover_load(struct loader *loader, struct vcpu *bsp,
+		  const struct handover_format *format, struct err *err);
 
 #endif

@@ -268,20 +268,13 @@ static int describe(struct handover *h, struct err *err)
 	store_le32(h->page + INFO_LOADER_NAME, (uint32_t)name);
 	put_memory(h);
 	put_modules(h);
-	return handover_write(h, err);
+	return 0;
 }
 
 int multiboot_load(struct loader *loader, struct vcpu *bsp, struct err *err)
 {
-	struct handover h;
-	int error;
+	static const struct handover_format format = {load_kernel, describe,
+						      BOOT_MAGIC};
 
-	handover_init(&h, loader);
-	error = load_kernel(loader, err);
-	if (error == 0)
-		error = describe(&h, err);
-	return error != 0
-		   ? error
-		   : boot_cpu_registers32(bsp, (uint32_t)loader->result.entry,
-					  BOOT_MAGIC, HANDOVER_GPA, err);
+	return handover_load(loader, bsp, &format, err);
 }

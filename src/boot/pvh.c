@@ -238,20 +238,12 @@ static int describe(struct handover *h, struct err *err)
 	store_le64(h->page + START_RSDP, LOWMEM_ACPI);
 	put_memmap(h);
 	put_modules(h);
-	return handover_write(h, err);
+	return 0;
 }
 
 int pvh_load(struct loader *loader, struct vcpu *bsp, struct err *err)
 {
-	struct handover h;
-	int error;
+	static const struct handover_format format = {load_kernel, describe, 0};
 
-	handover_init(&h, loader);
-	error = load_kernel(loader, err);
-	if (error == 0)
-		error = describe(&h, err);
-	return error != 0
-		   ? error
-		   : boot_cpu_registers32(bsp, (uint32_t)loader->result.entry,
-					  0, HANDOVER_GPA, err);
+	return handover_load(loader, bsp, &format, err);
 }
