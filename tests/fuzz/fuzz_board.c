@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
+#include "input.h"
+
 #include "fuzz_board.h"
 
 #include <stdio.h>
@@ -27,4 +29,18 @@ void fuzz_check_state(struct machine *m)
 	}
 	state_writer_free(&first);
 	state_writer_free(&second);
+}
+
+void fuzz_board(struct input *input, const char *const *variables, int most,
+		void (*operate)(struct machine *m, struct input *input))
+{
+	struct machine m;
+	struct err err;
+
+	if (machine_start(&m, variables, &err) != 0)
+		abort();
+	for (int i = 0; i < most && input->left > 0; i++)
+		operate(&m, input);
+	fuzz_check_state(&m);
+	machine_end(&m);
 }

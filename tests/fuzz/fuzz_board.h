@@ -9,4 +9,9 @@
    and no wire was driven that is not there or has that level. */
 void fuzz_check_state(struct machine *m);
 
+/* A run: a board of variables, operate until the input or the most is over. */
+struct input;
+void fuzz_board(struct input *input, const char *const *variables, int most,
+		void (*operate)(struct machine *m, struct input *input));
+
 #endif

@@ -6,8 +6,6 @@
  */
 #include "input.h"
 
-#include <stdlib.h>
-
 #include "dev/pci.h"
 #include "fuzz_board.h"
 
@@ -124,14 +122,7 @@ static void operate(struct machine *m, struct input *input)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct input input = {data, size};
-	struct machine m;
-	struct err err;
 
-	if (machine_start(&m, variables, &err) != 0)
-		abort();
-	for (int i = 0; i < OPERATIONS && input.left > 0; i++)
-		operate(&m, &input);
-	fuzz_check_state(&m);
-	machine_end(&m);
+	fuzz_board(&input, variables, OPERATIONS, operate);
 	return 0;
 }
