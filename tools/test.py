@@ -3,8 +3,9 @@
 """Runs the tests and sums them up.
 
 The builds and suites are the table below. Each suite's seconds are printed,
-each failure with the end of its output, each skip with its reason, and at the
-end one line: N passed, N failed, N skipped.
+each failure with the end of its output, each skip with its reason, what a
+hostile guest or a fuzzer counted ("# count: ..." in its output), and at the end
+one line: N passed, N failed, N skipped.
 """
 
 import argparse
@@ -38,6 +39,8 @@ NIGHTLY = [
 ]
 
 TAP = re.compile(r"^\s*(not )?ok\b[^#]*(?:#\s*(skip)\S*\s*(.*))?", re.I)
+COUNT = re.compile(r"^\W*# count: (.*)$", re.M)
+FUZZED = re.compile(r"^stat::number_of_executed_units: +(\d+)$", re.M)
 PYTEST = re.compile(r"(\d+) (passed|failed|skipped|error|errors)\b")
 
 
@@ -100,6 +103,14 @@ class Total:
             self.passed += 1
 
 
+def counts(test):
+    """What a test says it did, beside passing."""
+    text = (test.get("stdout") or "") + "\n" + (test.get("stderr") or "")
+    name = test["name"].split(" / ")[-1]
+    return [f"{name}: {found}" for found in COUNT.findall(text)] + [
+        f"{name}: {found} inputs" for found in FUZZED.findall(text)]
+
+
 def call(command, env=None):
     merged = dict(os.environ, **(env or {}))
     return subprocess.run(command, env=merged, check=False).returncode
@@ -128,6 +139,8 @@ def run_suite(directory, suite, env, total):
         tests = [json.loads(line) for line in log.read_text().splitlines()]
     for test in tests:
         own.add(test)
+        for line in counts(test):
+            print(f"count: {directory} {line}")
         if test["result"] not in ("OK", "SKIP", "EXPECTEDFAIL"):
             print(f"--- {test['name']}: {test['result']}")
             output = (test.get("stdout") or "") + (test.get("stderr") or "")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A guest that means harm (programs/hostile.c): random values to every port,
-MSR, PCI register, device register and virtqueue. bhyve lives on, goes on
-running it, and ends when it is told to.
+MSR, PCI register, device register, descriptor table and virtqueue. bhyve lives
+on, goes on running it, and ends when it is told to.
 
 HOSTILE_STEPS is how many steps to take in all, 0 for no end; HOSTILE_SEED
 where to start. A failure names its seed.
@@ -54,15 +54,17 @@ def run(machine, rundir, disk, seed, steps):
 def test_random_guest(machine, rundir, tmp_path):
     disk = pathlib.Path(tmp_path / "disk")
     disk.write_bytes(bytes(1 << 20))
-    done, early = 0, 0
+    done, early, steps = 0, 0, 0
     for seed in itertools.count(SEED):
         if STEPS != 0 and done >= STEPS:
             break
         wanted = min(STEPS - done, STEPS_A_SEED) if STEPS else STEPS_A_SEED
         took = run(machine, rundir, disk, seed, wanted)
         early += took < wanted
+        steps += took
         done += max(took, REPORT_STEPS // 10)
         print(f"seed {seed}: {took} steps, {done} in all", flush=True)
+    print(f"# count: {steps} steps of a hostile guest, seeds {SEED} to {seed - 1}")
     assert disk.stat().st_size == 1 << 20
     # It is written so that it does not end itself; else it tests little.
     assert early <= 1 + done // STEPS_A_SEED // 4

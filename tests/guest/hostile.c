@@ -676,6 +676,9 @@ int main(int argc, char **argv)
 		one_case(&m, n);
 	m.over = true;
 	pthread_join(thread, NULL);
+	printf("# count: %" PRIu64 " random instructions, %" PRIu64
+	       " cases, seed %" PRIu64 "\n",
+	       m.steps, m.number, m.seed);
 	printf("ok 1 - %" PRIu64 " random instructions, %" PRIu64
 	       " cases, %u stops, seed %" PRIu64 "\n1..1\n",
 	       m.steps, m.number, m.suspends, m.seed);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
  * A kernel that means harm: it writes random values to every port, MSR, PCI
- * register, device register, interrupt message and virtqueue that it can
- * find, one a step. Its command line is seed=N; com2 says how far it is. Two
- * CPUs do so at once when there are two.
+ * register, device register, interrupt message, descriptor table and virtqueue
+ * that it can find, one a step. Its command line is seed=N; com2 says how far
+ * it is. Two CPUs do so at once when there are two.
  *
  * What would end the VM by the rules, it leaves out: resets, power-off, an
  * INIT of its own CPUs. A step that faults or is interrupted is over; what a
@@ -83,12 +83,10 @@ __asm__(
 				   "	mov $stack_top - 64, %rcx\n"
 				   "	sub %rbx, %rcx\n"
 				   "	mov %rcx, %rsp\n"
-				   "	mov %ss, %eax\n"
-				   "	push %rax\n"
+				   "	pushq $0x18\n"
 				   "	push %rcx\n"
 				   "	pushq $2\n"
-				   "	mov %cs, %eax\n"
-				   "	push %rax\n"
+				   "	pushq $0x10\n"
 				   "	pushq $next_step\n"
 				   "	iretq\n"
 				   "	.code16\n"
@@ -406,6 +404,215 @@ static void step_msr(void)
 				 "d"((uint32_t)(v >> 32)));
 }
 
+/* -- descriptor tables ----------------------------------------------------- */
+
+/* Of a GDT or LDT. The first SANE of a GDT are the kernel's: its code is 2, as
+   in the loader's, its data 3. Vectors below SANE_VECTORS lead to trap. */
+#define TABLE        64u
+#define SANE         8u
+#define SANE_VECTORS 0x40u
+
+static struct tables {
+	uint64_t gdt[TABLE], ldt[TABLE];
+	uint32_t tss[32];
+	struct {
+		uint64_t offset;
+		uint16_t selector;
+	} __attribute__((packed)) far;
+} tables[2] __attribute__((aligned(16)));
+
+/* INT n; RET for each n. */
+extern const uint8_t interrupts[];
+__asm__(".pushsection .text\n"
+	".globl interrupts\n"
+	"interrupts:\n"
+	".set n, 0\n"
+	".rept 256\n"
+	"	.byte 0xcd, n, 0xc3\n"
+	".set n, n + 1\n"
+	".endr\n"
+	".popsection\n");
+
+static struct tables *own_tables(void)
+{
+	return &tables[self() - cpus];
+}
+
+static void load_gdt(uint16_t limit)
+{
+	struct {
+		uint16_t limit;
+		uint64_t base;
+	} __attribute__((packed)) gdtr = {limit, (uint64_t)own_tables()->gdt};
+
+	__asm__ volatile("lgdt %0" ::"m"(gdtr));
+}
+
+static void load_idt(uint16_t limit)
+{
+	idtr.limit = limit;
+	idtr.base = (uint64_t)idt;
+	__asm__ volatile("lidt %0" ::"m"(idtr));
+}
+
+static void start_tables(void)
+{
+	struct tables *t = own_tables();
+
+	t->gdt[2] = 0x00af9b000000ffff;
+	t->gdt[3] = 0x00cf93000000ffff;
+	load_gdt(sizeof(t->gdt) - 1);
+}
+
+/* Where a TSS or an LDT may be: what is read there as a stack's address leads
+   to no code or stack of the kernel's. */
+static uint64_t table_place(void)
+{
+	switch (below(6)) {
+	case 0:
+		return (uint64_t)own_tables()->tss;
+	case 1:
+		return (uint64_t)own_tables()->ldt;
+	case 2:
+		return TESTDEV + below(0x10000);
+	case 3:
+		return HPET + below(0x400);
+	case 4:
+		return BARS + below(0x100000);
+	default:
+		return ARENA + below(ARENA_SIZE);
+	}
+}
+
+/* Any of a segment (0x10) or of the system's (0), but no code segment for
+   32-bit code, which the kernel has none of, and no gate to anywhere. */
+static uint64_t descriptor(uint32_t segment)
+{
+	uint64_t base = below(8) ? table_place() : random();
+	uint64_t access = (below(256) & 0xef) | segment | (below(8) ? 0x80 : 0);
+	uint64_t flags = below(16);
+
+	if ((access & 0x18) == 0x18)
+		flags |= 2;
+	if ((access & 0x1f) == 0x0c)
+		access ^= 1;
+	return (random() & 0xffff) | (base & 0xffffff) << 16 | access << 40 |
+	       (uint64_t)below(16) << 48 | flags << 52 |
+	       (base >> 24 & 0xff) << 56;
+}
+
+/* Leads to trap, to where nothing is, or nowhere. */
+static void make_gate(struct gate *gate)
+{
+	uint64_t handler = (uint64_t)trap;
+
+	*gate = (struct gate){
+	    .offset_low = (uint16_t)handler,
+	    .selector = (uint16_t)(below(4) ? 0x10 : below(TABLE * 8)),
+	    .ist = (uint8_t)(below(2) ? below(8) : below(256)),
+	    .attr = (uint8_t)(below(2) ? 0x8e + below(2) : below(256)),
+	    .offset_mid = (uint16_t)(handler >> 16),
+	    .offset_high = below(4) ? 0 : (uint32_t)random(),
+	    .zero = below(8) ? 0 : (uint32_t)random(),
+	};
+}
+
+/* A descriptor of 8 or 16 bytes, in the upper half of which nobody finds one
+   of its own. */
+static void write_table(struct tables *t)
+{
+	uint64_t *table = below(4) ? t->gdt : t->ldt;
+	uint32_t n = SANE + below(TABLE - SANE - 1);
+
+	switch (below(4)) {
+	case 0:
+		make_gate((struct gate *)&table[n]);
+		((struct gate *)&table[n])->attr = 0x8c;
+		table[n + 1] &= 0xffffffff;
+		break;
+	case 1:
+		table[n] = descriptor(0);
+		table[n + 1] = below(4) ? 0 : random() & 0xffffffff;
+		break;
+	default:
+		table[n] = descriptor(0x10);
+		break;
+	}
+}
+
+static void load_segment(uint16_t selector)
+{
+	switch (below(6)) {
+	case 0:
+		__asm__ volatile("mov %0, %%ds" ::"r"(selector));
+		break;
+	case 1:
+		__asm__ volatile("mov %0, %%es" ::"r"(selector));
+		break;
+	case 2:
+		__asm__ volatile("mov %0, %%fs" ::"r"(selector));
+		break;
+	case 3:
+		__asm__ volatile("mov %0, %%gs" ::"r"(selector));
+		break;
+	case 4:
+		__asm__ volatile("ltr %0" ::"r"(selector));
+		break;
+	default:
+		__asm__ volatile("lldt %0" ::"r"(selector));
+		break;
+	}
+}
+
+static void ask_of(uint16_t selector)
+{
+	uint32_t answer;
+
+	__asm__ volatile("lar %w1, %0\n\tlsl %w1, %0\n\tverr %w1\n\tverw %w1"
+			 : "=&r"(answer)
+			 : "r"((uint32_t)selector));
+	__asm__ volatile("str %0\n\tsldt %0" : "=r"(answer));
+}
+
+static void step_tables(void)
+{
+	struct tables *t = own_tables();
+	uint16_t selector = (uint16_t)(SANE * 8 + below((TABLE - SANE) * 8));
+
+	switch (below(10)) {
+	case 0:
+		make_gate(&idt[SANE_VECTORS + below(256 - SANE_VECTORS)]);
+		break;
+	case 1:
+		load_idt((uint16_t)(SANE_VECTORS * 16 + below(256) * 16 - 1));
+		break;
+	case 2:
+		load_gdt((uint16_t)(SANE * 8 + below(TABLE * 8) - 1));
+		break;
+	case 3:
+		t->tss[below(32)] = (uint32_t)value();
+		break;
+	case 4:
+		__asm__ volatile("call *%0" ::"r"(interrupts + 3 * below(256))
+				 : "memory");
+		break;
+	case 5:
+		t->far.offset = (uint64_t)trap;
+		t->far.selector = selector & 0xfff8;
+		__asm__ volatile("rex.w lcall *%0" ::"m"(t->far) : "memory");
+		break;
+	case 6:
+		ask_of(below(8) ? selector : (uint16_t)random());
+		break;
+	case 7:
+		load_segment(below(8) ? selector : (uint16_t)random());
+		break;
+	default:
+		write_table(t);
+		break;
+	}
+}
+
 /* -- virtio ---------------------------------------------------------------- */
 
 static uint32_t rings(unsigned int which)
@@ -543,8 +750,8 @@ static void report(uint64_t number)
 }
 
 static void (*const kinds[])(void) = {
-    step_ports,  step_config, step_registers, step_messages,  step_msr,
-    step_virtio, step_virtio, step_virtio,    step_interrupts};
+    step_ports,  step_config, step_registers, step_messages, step_msr,
+    step_tables, step_virtio, step_virtio,    step_virtio,   step_interrupts};
 
 void next_step(void)
 {
@@ -585,7 +792,8 @@ static void start_second(void)
 
 void run_second(void)
 {
-	__asm__ volatile("lidt %0" ::"m"(idtr));
+	load_idt(sizeof(idt) - 1);
+	start_tables();
 	next_step();
 }
 
@@ -603,9 +811,8 @@ void run(const uint8_t *params)
 		    .offset_mid = (uint16_t)(handler >> 16),
 		    .offset_high = (uint32_t)(handler >> 32),
 		};
-	idtr.limit = sizeof(idt) - 1;
-	idtr.base = (uint64_t)idt;
-	__asm__ volatile("lidt %0" ::"m"(idtr));
+	load_idt(sizeof(idt) - 1);
+	start_tables();
 	cpus[0].seed = (read_seed(params) + 1) * 0x9e3779b97f4a7c15ull;
 	cpus[1].seed = ~cpus[0].seed;
 	start_second();
