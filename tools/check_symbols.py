@@ -28,6 +28,8 @@ ALLOWED = {
     # The CPU model: tables, in general registers (a compiler's, so far).
     "cpu_model_has", "cpu_model_is_amd", "cpu_model_maxphyaddr",
     "cpu_model_xcr0",
+    # Making a VM.
+    "cpu_model_restrict",
     "_GLOBAL_OFFSET_TABLE_",
 }
 

@@ -128,6 +128,13 @@ static const uint16_t speculation_amd[] = {
     X86_FEATURE_TSA_L1_NO,
 };
 
+/* Of the kernel's that runs the guest: on KVM only. */
+static const uint16_t kvm_only[] = {
+    X86_FEATURE_KVM_NOPIODELAY,
+    X86_FEATURE_KVM_CLOCK,
+    X86_FEATURE_KVM_CLOCK_STABLE,
+};
+
 static bool is_in(const uint16_t *list, size_t count, unsigned feature)
 {
 	for (size_t n = 0; n < count; n++)
@@ -141,6 +148,13 @@ static bool is_speculation(unsigned feature)
 	return is_in(speculation_intel, ARRAY_SIZE(speculation_intel),
 		     feature) ||
 	       is_in(speculation_amd, ARRAY_SIZE(speculation_amd), feature);
+}
+
+/* What one of the engines has for guests that stay with it. */
+static bool is_one_engines(unsigned feature)
+{
+	return is_speculation(feature) ||
+	       is_in(kvm_only, ARRAY_SIZE(kvm_only), feature);
 }
 
 /* -- models: each level is the one before and these (x86-64 psABI, 3.1.1)
@@ -208,6 +222,8 @@ static void take_host(bool has[], bool is_amd)
 	}
 	for (unsigned n = 0; n < ARRAY_SIZE(always); n++)
 		has[always[n]] = true;
+	for (unsigned n = 0; n < ARRAY_SIZE(kvm_only); n++)
+		has[kvm_only[n]] = true;
 	for (unsigned n = 0; n < ARRAY_SIZE(not_implemented); n++)
 		has[not_implemented[n]] = false;
 	for (unsigned n = 1; n < X86_FEATURE_COUNT; n++)
@@ -328,6 +344,8 @@ static void drop_orphans(bool has[])
 	    {X86_FEATURE_XGETBV1, X86_FEATURE_XSAVE},
 	    {X86_FEATURE_XSAVES, X86_FEATURE_XSAVEC},
 	    {X86_FEATURE_INVPCID, X86_FEATURE_PCID},
+	    {X86_FEATURE_KVM_NOPIODELAY, X86_FEATURE_KVM_CLOCK},
+	    {X86_FEATURE_KVM_CLOCK_STABLE, X86_FEATURE_KVM_CLOCK},
 	};
 
 	for (unsigned n = 0; n < ARRAY_SIZE(needs); n++)
@@ -370,7 +388,7 @@ int cpu_model_create(const char *model, const char *features, uint64_t tsc_hz,
 	}
 	m->is_common = model != NULL && strcmp(model, "common") == 0;
 	for (unsigned n = 1; n < X86_FEATURE_COUNT; n++)
-		m->has[n] = m->has[n] && !(m->is_common && is_speculation(n));
+		m->has[n] = m->has[n] && !(m->is_common && is_one_engines(n));
 	drop_orphans(m->has);
 	m->is_named =
 	    model != NULL && strcmp(model, "host") != 0 && !m->is_common;
@@ -423,7 +441,7 @@ int cpu_model_restrict(struct cpu_model *m,
 		if (m->is_named && !is_speculation(n))
 			return err_set(err, ENOTSUP,
 				       "cpu.model: the engine lacks %s here; "
-				       "use cpu.model=host or engine=soft",
+				       "use cpu.model=host or another engine",
 				       f->text);
 		m->has[n] = false;
 	}
@@ -728,13 +746,22 @@ static struct cpuid_regs extended_leaf(struct vmcpu *vcpu, uint32_t leaf,
 	return r;
 }
 
-/* "bhyve bhyve ", as FreeBSD's hypervisor says. */
-static struct cpuid_regs hypervisor_leaf(uint32_t leaf)
+/*
+ * "bhyve bhyve ", as FreeBSD's hypervisor says; and 0x100 leaves on, where
+ * guests look next, "KVMKVMKVM", where KVM is what runs them.
+ */
+static struct cpuid_regs hypervisor_leaf(const struct cpu_model *m,
+					 uint32_t leaf)
 {
 	if (leaf == 0x40000000)
 		return (struct cpuid_regs){0x40000000, 0x76796862, 0x68622065,
 					   0x20657679};
-	return (struct cpuid_regs){0};
+	if (!m->has[X86_FEATURE_KVM_CLOCK])
+		return (struct cpuid_regs){0};
+	if (leaf == CPUID_KVM)
+		return (struct cpuid_regs){CPUID_KVM_FEATURES, 0x4b4d564b,
+					   0x564b4d56, 0x4d};
+	return feature_words(m, leaf, 0);
 }
 
 struct cpuid_regs cpu_model_cpuid(struct vmcpu *vcpu, uint32_t leaf,
@@ -745,8 +772,8 @@ struct cpuid_regs cpu_model_cpuid(struct vmcpu *vcpu, uint32_t leaf,
 
 	if (leaf >= 0x80000000 && leaf <= m->max_extended)
 		return extended_leaf(vcpu, leaf, subleaf);
-	if (leaf >= 0x40000000 && leaf < 0x40000100)
-		return hypervisor_leaf(leaf);
+	if (leaf >= 0x40000000 && leaf < 0x40000200)
+		return hypervisor_leaf(m, leaf);
 	if (leaf <= m->max_leaf)
 		return basic_leaf(vcpu, leaf, subleaf, cr4, xcr0, xss);
 	/* Above the last leaf: Intel's CPUs repeat it, AMD's give zeros. */

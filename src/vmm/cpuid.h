@@ -17,6 +17,10 @@ struct vm;
 struct vmcpu;
 struct cpu_model;
 
+/* KVM's leaves, where its guests find them. */
+#define CPUID_KVM          0x40000100u
+#define CPUID_KVM_FEATURES 0x40000101u
+
 struct cpuid_regs {
 	uint32_t eax, ebx, ecx, edx;
 };

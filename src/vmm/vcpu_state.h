@@ -36,7 +36,9 @@ enum mp_state {
 	X(XSS)                                                                 \
 	X(SPEC_CTRL)                                                           \
 	X(DEBUGCTL)                                                            \
-	X(MTRR_DEF_TYPE)
+	X(MTRR_DEF_TYPE)                                                       \
+	X(KVM_WALL_CLOCK)                                                      \
+	X(KVM_SYSTEM_TIME)
 
 enum vcpu_msr {
 #define X(name) VCPU_MSR_##name,

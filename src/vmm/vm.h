@@ -100,6 +100,7 @@ struct vm {
 	bool soft_jit;               /* soft.jit */
 	uint64_t soft_jit_cache;     /* bytes, of all vCPUs */
 	uint64_t cpu_features[4];    /* which the guest has seen; 0: none yet */
+	uint64_t kvmclock_gain;      /* KVM's clock less vm_clock */
 	uint16_t soft_jit_hot;       /* 0: the engine's own */
 	bool soft_jit_verify;        /* soft.jit=verify */
 

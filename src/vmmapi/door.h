@@ -53,6 +53,7 @@ struct vm_record {
 	uint32_t vcpus;  /* bit n: vCPU n has records */
 	uint32_t suspend_how;
 	uint64_t cpu_features[4]; /* of vmm/cpuid.h; 0: not run yet */
+	uint64_t kvmclock_gain;
 	uint16_t sockets, cores, threads;
 	uint8_t destroy_on_close;
 	uint8_t is_running;

@@ -58,6 +58,7 @@ static const struct state_field vm_record_fields[] = {
     STATE_SCALAR(struct vm_record, vcpus),
     STATE_SCALAR(struct vm_record, suspend_how),
     STATE_ARRAY(struct vm_record, cpu_features),
+    STATE_SCALAR(struct vm_record, kvmclock_gain),
     STATE_SCALAR(struct vm_record, sockets),
     STATE_SCALAR(struct vm_record, cores),
     STATE_SCALAR(struct vm_record, threads),
@@ -86,6 +87,7 @@ static void record_vm(struct vmctx *ctx)
 	record->suspend_how = (uint32_t)atomic_load(&vm->suspend_how);
 	memcpy(record->cpu_features, vm->cpu_features,
 	       sizeof(record->cpu_features));
+	record->kvmclock_gain = vm->kvmclock_gain;
 	record->sockets = vm->sockets;
 	record->cores = vm->cores;
 	record->threads = vm->threads;
@@ -209,6 +211,7 @@ static int load_all(struct vmctx *ctx, struct state_reader *reader,
 	vm->clock.tsc_hz = record.tsc_hz;
 	vm_clock_set(&vm->clock, record.clock_ns);
 	memcpy(vm->cpu_features, record.cpu_features, sizeof(vm->cpu_features));
+	vm->kvmclock_gain = record.kvmclock_gain;
 	vm->sockets = record.sockets;
 	vm->cores = record.cores;
 	vm->threads = record.threads;

@@ -43,6 +43,10 @@
 #define MSR_KERNEL_GS_BASE    0xc0000102u
 #define MSR_TSC_AUX           0xc0000103u
 
+/* KVM's own (Documentation/virt/kvm/x86/msr.rst). */
+#define MSR_KVM_WALL_CLOCK  0x4b564d00u
+#define MSR_KVM_SYSTEM_TIME 0x4b564d01u
+
 #define PAT_RESET         0x0007040600070406ull
 #define MISC_ENABLE_RESET 0x1ull /* fast strings */
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * runner PAYLOAD [--cpus N] [--features LIST] [--triple|--halt|--move] [--mux]
- *	[--storm N] [--again N] [--engine NAME] [--jit MODE] [--hot N]
+ * runner PAYLOAD [--cpus N] [--features LIST] [--triple|--halt|--move|--reopen]
+ *	[--mux] [--storm N] [--again N] [--engine NAME] [--jit MODE] [--hot N]
  *
  * A VMM of its own on vmmapi.h alone: loads a flat payload at 1 MiB, enters
  * it in 64-bit mode, answers its ports and memory, prints its lines as TAP.
@@ -375,7 +375,7 @@ static void move_if_wanted(struct machine *m, struct vm_exit *exit)
 	if (!m->move_wanted)
 		return;
 	m->move_wanted = false;
-	if (!move_to(m, m->moves % 2 == 0 ? "soft" : "kvm"))
+	if (!move_to(m, m->moves % 2 == 0 && !m->stays ? "soft" : "kvm"))
 		bail_out("the VM does not move");
 	exit->exitcode = VM_EXITCODE_BOGUS;
 }
@@ -512,7 +512,8 @@ static void make_vm(struct machine *m, const char *engine, const char *features)
 	if (mkdtemp(m->rundir) == NULL ||
 	    vm_set_option("rundir", m->rundir) != 0 ||
 	    vm_set_option("engine", engine) != 0 ||
-	    (m->moves_at_all && vm_set_option("cpu.model", "common") != 0) ||
+	    (m->moves_at_all && !m->stays &&
+	     vm_set_option("cpu.model", "common") != 0) ||
 	    (features != NULL && vm_set_option("cpu.features", features) != 0))
 		bail_out("options");
 	if (vm_create("t") != 0 || (m->ctx = vm_open("t")) == NULL)
@@ -635,6 +636,8 @@ int main(int argc, char **argv)
 			m.storm = (unsigned)atoi(argv[++n]);
 		else if (strcmp(argv[n], "--move") == 0)
 			m.moves_at_all = true;
+		else if (strcmp(argv[n], "--reopen") == 0)
+			m.moves_at_all = m.stays = true;
 		else if (strcmp(argv[n], "--cpus") == 0 && n + 1 < argc)
 			m.cpus = (unsigned)atoi(argv[++n]);
 		else if (strcmp(argv[n], "--features") == 0 && n + 1 < argc)

@@ -32,6 +32,7 @@ struct machine {
 	bool over;
 	/* move_host.c */
 	bool moves_at_all; /* --move */
+	bool stays;        /* --reopen: but to the engine that it has, kvm */
 	pthread_mutex_t move_lock;
 	pthread_cond_t move_wake;
 	bool move_wanted, asked_twice; /* vCPU 0's thread */

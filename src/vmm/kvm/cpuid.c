@@ -5,6 +5,8 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <linux/kvm_para.h>
+
 #include "vmm/kvm/kvm.h"
 #include "x86/cr.h"
 #include "x86/features.h"
@@ -36,6 +38,8 @@ static struct cpuid_regs supported(void *arg, uint32_t leaf, uint32_t subleaf)
 {
 	const struct entries *all = arg;
 
+	if (leaf == CPUID_KVM_FEATURES)
+		leaf = KVM_CPUID_FEATURES;
 	for (uint32_t i = 0; i < all->head.nent; i++) {
 		const struct kvm_cpuid_entry2 *e = &all->entry[i];
 
@@ -148,6 +152,7 @@ int kvm_set_cpuid(struct kvm_cpu *c, struct err *err)
 			       c->vcpu->vm->name);
 	add_range(c, all, 0);
 	add_range(c, all, 0x40000000);
+	add_range(c, all, CPUID_KVM);
 	add_range(c, all, 0x80000000);
 	if (ioctl(c->fd, KVM_SET_CPUID2, all) != 0)
 		error =
@@ -157,6 +162,7 @@ int kvm_set_cpuid(struct kvm_cpu *c, struct err *err)
 	c->has_tsc_aux = cpu_model_has(model, X86_FEATURE_RDTSCP) ||
 			 cpu_model_has(model, X86_FEATURE_RDPID);
 	c->has_xss = cpu_model_has(model, X86_FEATURE_XSAVES);
+	c->has_clock = cpu_model_has(model, X86_FEATURE_KVM_CLOCK);
 	c->has_xcr0 = cpu_model_has(model, X86_FEATURE_XSAVE);
 	return error;
 }

@@ -69,9 +69,9 @@ static int set_up_vm(struct kvm_vm *kvm, struct err *err)
 	if (error == 0)
 		error = kvm_memory_create(kvm, err);
 	if (error == 0)
-		error = kvm_set_msr_filter(kvm, err);
-	if (error == 0)
 		error = kvm_reduce_model(kvm->kvm, kvm->vm->cpu_model, err);
+	if (error == 0)
+		error = kvm_set_msr_filter(kvm, err);
 	return error;
 }
 

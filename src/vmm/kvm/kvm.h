@@ -95,7 +95,7 @@ struct kvm_cpu {
 	uint64_t tsc_offset; /* as KVM was told */
 	bool tsc_offset_is_set;
 	bool cap_mtrap, cap_bpt;
-	bool has_tsc_aux, has_xss, has_xcr0;
+	bool has_tsc_aux, has_xss, has_xcr0, has_clock;
 };
 
 /* What is returned by steps of a run. */

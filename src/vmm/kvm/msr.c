@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <x86intrin.h>
 
@@ -22,9 +23,12 @@
 /* -- the filter -------------------------------------------------------------
  */
 
+#define F(name) X86_FEATURE_##name
+
 /* What the guest may do without us. Sorted; a filter's range is a bitmap. */
 static const struct {
 	uint32_t first, last, how;
+	uint16_t feature;
 } allowed[] = {
     {MSR_TSC, MSR_TSC, READ},
     {MSR_APIC_BASE, MSR_APIC_BASE, READ | WRITE},
@@ -39,11 +43,27 @@ static const struct {
     {MSR_TSC_DEADLINE, MSR_TSC_DEADLINE, READ | WRITE},
     {MSR_X2APIC, MSR_X2APIC_LAST, READ | WRITE}, /* never asked */
     {MSR_XSS, MSR_XSS, READ | WRITE},
+    {MSR_KVM_WALL_CLOCK, MSR_KVM_SYSTEM_TIME, READ | WRITE, F(KVM_CLOCK)},
     {MSR_EFER, MSR_SFMASK, READ | WRITE},
     {MSR_FS_BASE, MSR_TSC_AUX, READ | WRITE},
 };
 _Static_assert(ARRAY_SIZE(allowed) <= KVM_MSR_FILTER_MAX_RANGES,
 	       "KVM takes no more ranges");
+
+static void fill_filter(const struct cpu_model *model,
+			struct kvm_msr_filter *filter, uint8_t *ones)
+{
+	unsigned n = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(allowed); i++)
+		if (cpu_model_has(model, allowed[i].feature))
+			filter->ranges[n++] = (struct kvm_msr_filter_range){
+			    .flags = allowed[i].how,
+			    .base = allowed[i].first,
+			    .nmsrs = allowed[i].last - allowed[i].first + 1,
+			    .bitmap = ones,
+			};
+}
 
 int kvm_set_msr_filter(struct kvm_vm *kvm, struct err *err)
 {
@@ -55,15 +75,8 @@ int kvm_set_msr_filter(struct kvm_vm *kvm, struct err *err)
 	struct kvm_msr_filter filter = {.flags = KVM_MSR_FILTER_DEFAULT_DENY};
 	uint8_t ones[32];
 
-	for (size_t i = 0; i < sizeof(ones); i++)
-		ones[i] = 0xff;
-	for (size_t i = 0; i < ARRAY_SIZE(allowed); i++)
-		filter.ranges[i] = (struct kvm_msr_filter_range){
-		    .flags = allowed[i].how,
-		    .base = allowed[i].first,
-		    .nmsrs = allowed[i].last - allowed[i].first + 1,
-		    .bitmap = ones,
-		};
+	memset(ones, 0xff, sizeof(ones));
+	fill_filter(kvm->vm->cpu_model, &filter, ones);
 	if (ioctl(kvm->fd, KVM_ENABLE_CAP, &out) != 0)
 		return kvm_failed(err, kvm->vm->name,
 				  "KVM_ENABLE_CAP (X86_USER_SPACE_MSR)", errno,
@@ -115,30 +128,59 @@ static bool offset_is_ignored(struct kvm_cpu *c)
 	return msr.entry.data - start < BIT(59);
 }
 
-static uint64_t tsc_base(struct kvm_cpu *c)
+/* Guests read KVM's clock by their TSC: it starts with it, as vm_clock. */
+static int clock_start(struct kvm_cpu *c)
+{
+	struct vm *vm = c->vcpu->vm;
+	struct kvm_clock_data data = {
+	    .clock = vm_clock_ns(&vm->clock) + vm->kvmclock_gain,
+	};
+
+	if (!c->has_clock || ioctl(c->kvm->fd, KVM_SET_CLOCK, &data) == 0)
+		return 0;
+	return kvm_failed(&c->vcpu->failure, vm->name, "KVM_SET_CLOCK", errno,
+			  "try cpu.features=-kvmclock");
+}
+
+static void clock_settle(struct kvm_cpu *c)
+{
+	struct vm *vm = c->vcpu->vm;
+	struct kvm_clock_data data = {0};
+
+	if (c->has_clock && ioctl(c->kvm->fd, KVM_GET_CLOCK, &data) == 0)
+		vm->kvmclock_gain = data.clock - vm_clock_ns(&vm->clock);
+}
+
+static int time_start(struct kvm_cpu *c)
 {
 	struct kvm_vm *kvm = c->kvm;
+	int error = 0;
 
 	if (likely(atomic_load(&kvm->tsc_is_set)))
-		return kvm->tsc_base;
+		return 0;
 	pthread_mutex_lock(&kvm->lock);
 	if (!atomic_load(&kvm->tsc_is_set)) {
 		kvm->tsc_is_hosts = offset_is_ignored(c);
 		kvm->tsc_base = vm_clock_tsc(&kvm->vm->clock) - __rdtsc();
-		atomic_store(&kvm->tsc_is_set, true);
+		error = clock_start(c);
+		atomic_store(&kvm->tsc_is_set, error == 0);
 	}
 	pthread_mutex_unlock(&kvm->lock);
-	return kvm->tsc_base;
+	return error;
 }
 
 int kvm_tsc_update(struct kvm_cpu *c)
 {
-	uint64_t offset = tsc_base(c) + c->vcpu->state.tsc_offset;
-	int error;
+	uint64_t offset;
+	int error = time_start(c);
 
+	if (error != 0)
+		return error;
+	offset = c->kvm->tsc_base + c->vcpu->state.tsc_offset;
 	if (c->tsc_offset_is_set && c->tsc_offset == offset)
 		return 0;
-	error = tell_offset(c, offset);
+	/* KVM's clock and deadlines reckon with what it was told */
+	error = tell_offset(c, c->kvm->tsc_is_hosts ? 0 : offset);
 	if (error != 0)
 		return error;
 	c->tsc_offset = offset;
@@ -160,6 +202,7 @@ void kvm_tsc_settle(struct kvm_cpu *c)
 	if (!kvm->is_settled) {
 		kvm->tsc_gained = __rdtsc() + (hosts ? 0 : kvm->tsc_base) -
 				  vm_clock_tsc(&kvm->vm->clock);
+		clock_settle(c);
 		kvm->is_settled = true;
 	}
 	c->vcpu->state.tsc_offset =
@@ -256,8 +299,6 @@ static int spec_ctrl_access(struct kvm_cpu *c, bool write, uint64_t *value)
 	return stored(&c->spec_ctrl, write, value);
 }
 
-#define F(name) X86_FEATURE_##name
-
 /* As in the other engine. */
 static const struct {
 	uint32_t first, last;
@@ -277,10 +318,11 @@ static const struct {
     {MSR_DEBUGCTL, MSR_DEBUGCTL, debugctl_access, 0},
 };
 
-static bool is_allowed(uint32_t msr, bool write)
+static bool is_allowed(const struct cpu_model *model, uint32_t msr, bool write)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(allowed); i++)
-		if (msr >= allowed[i].first && msr <= allowed[i].last)
+		if (msr >= allowed[i].first && msr <= allowed[i].last &&
+		    cpu_model_has(model, allowed[i].feature))
 			return (allowed[i].how & (write ? WRITE : READ)) != 0;
 	return false;
 }
@@ -288,7 +330,7 @@ static bool is_allowed(uint32_t msr, bool write)
 /* One that KVM has but came out all the same is one that KVM refused. */
 int kvm_msr_access(struct kvm_cpu *c, uint32_t msr, bool write, uint64_t *value)
 {
-	if (is_allowed(msr, write))
+	if (is_allowed(c->vcpu->vm->cpu_model, msr, write))
 		return -EINVAL;
 	for (size_t i = 0; i < ARRAY_SIZE(kept); i++)
 		if (msr >= kept[i].first && msr <= kept[i].last &&
@@ -355,6 +397,12 @@ static void list_all(struct kvm_cpu *c, struct msr_list *list,
 		list_add(list, MSR_TSC_AUX, &msr[VCPU_MSR_TSC_AUX]);
 	if (c->has_xss)
 		list_add(list, MSR_XSS, &msr[VCPU_MSR_XSS]);
+	if (!c->has_clock)
+		return;
+	list_add(list, MSR_KVM_SYSTEM_TIME, &msr[VCPU_MSR_KVM_SYSTEM_TIME]);
+	if (c->vcpu->id == 0) /* the VM has one */
+		list_add(list, MSR_KVM_WALL_CLOCK,
+			 &msr[VCPU_MSR_KVM_WALL_CLOCK]);
 }
 
 int kvm_msrs_get(struct kvm_cpu *c, struct vcpu_state *state)

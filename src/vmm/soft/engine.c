@@ -55,10 +55,22 @@ static size_t jit_share(const struct vm *vm)
 	return ALIGN_UP(vm->soft_jit_cache / (vcpus != 0 ? vcpus : 1), 4096);
 }
 
+/* Everything of features.def but what KVM does for its guests. */
+static struct cpuid_regs supported(void *arg, uint32_t leaf, uint32_t subleaf)
+{
+	if (leaf == CPUID_KVM_FEATURES)
+		return (struct cpuid_regs){0};
+	return (struct cpuid_regs){~0u, ~0u, ~0u, ~0u};
+}
+
 static int soft_vm_create(struct vm *vm, struct err *err)
 {
-	struct soft_vm *svm = calloc(1, sizeof(*svm));
+	int error = cpu_model_restrict(vm->cpu_model, supported, NULL, err);
+	struct soft_vm *svm;
 
+	if (error != 0)
+		return error;
+	svm = calloc(1, sizeof(*svm));
 	if (svm == NULL)
 		return err_set(err, ENOMEM, "%s: no memory for the CPU engine",
 			       vm->name);

@@ -42,7 +42,7 @@ enum host_fn {
 	HOST_DOORBELL, /* a[0]: address, a[1]: bytes, a[2]: VM_DOORBELL_ flags
 			*/
 	HOST_RUNG,     /* result: how often since the last time */
-	HOST_MOVE,     /* the VM goes on under the other engine */
+	HOST_MOVE,     /* the VM goes on under the other engine, or anew */
 };
 
 #define STORM_VECTOR   0x61   /* what the storm sends */

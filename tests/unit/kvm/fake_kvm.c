@@ -109,7 +109,7 @@ static int create_vcpu(void)
 static int supported_cpuid(struct kvm_cpuid2 *all)
 {
 	static const uint32_t leaves[] = {
-	    0, 1, 7, 0xd, 0x80000001, 0x80000007, 0x80000008};
+	    0, 1, 7, 0xd, 0x40000001, 0x80000001, 0x80000007, 0x80000008};
 	uint32_t n = 0;
 
 	for (unsigned i = 0; i < sizeof(leaves) / sizeof(leaves[0]); i++)
@@ -255,6 +255,12 @@ static int serve(unsigned long request, void *arg)
 		return dirty_log(arg);
 	case KVM_IOEVENTFD:
 		memcpy(&fake.bell, arg, sizeof(fake.bell));
+		return 0;
+	case KVM_SET_CLOCK:
+		memcpy(&fake.clock, arg, sizeof(fake.clock));
+		return 0;
+	case KVM_GET_CLOCK:
+		memcpy(arg, &fake.clock, sizeof(fake.clock));
 		return 0;
 	case KVM_INTERRUPT:
 		fake.interrupts++;

@@ -26,8 +26,9 @@ struct fake_kvm {
 
 	unsigned calls; /* ioctls of all kinds */
 	unsigned runs, signals, routings, interrupts, nmis;
-	uint32_t slot_flags;                    /* of slot 0 */
-	struct kvm_ioeventfd bell;              /* the last one */
+	uint32_t slot_flags;       /* of slot 0 */
+	struct kvm_ioeventfd bell; /* the last one */
+	struct kvm_clock_data clock;
 	struct kvm_msi msi;                     /* the last one */
 	struct kvm_irq_routing_entry route[64]; /* as last told */
 	struct kvm_lapic_state lapic;

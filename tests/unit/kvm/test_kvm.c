@@ -624,6 +624,55 @@ static void test_features_are_held(void **state)
 	assert_int_equal(start(f), 0);
 }
 
+/* KVM's clock begins as vm_clock, goes on from where it was, and keeps its
+   guests from the other engine; or is left out. */
+static void test_clock(void **state)
+{
+	struct fixture *f = *state;
+	struct vm_engine_options soft = {.engine = &soft_engine_ops};
+	struct vm_engine_options without = {.engine = &kvm_engine_ops,
+					    .cpu_features = "-kvmclock"};
+	struct vm_exit exit = {.exitcode = VM_EXITCODE_BOGUS};
+
+	vm_clock_set(&f->vm->clock, 5000000000);
+	assert_int_equal(start(f), 0);
+	fake.on_run = out_to_80;
+	assert_int_equal(vcpu_run(f->vcpu, &exit), 0);
+	assert_in_range(fake.clock.clock, 5000000000, 60000000000);
+	fake.clock.clock += 1000000000000;
+	vm_engine_stop(f->vm);
+	assert_int_equal(vm_engine_start(f->vm, &soft, &f->err), -ENOTSUP);
+	assert_has(f->err.text, "kvmclock");
+	assert_has(f->err.text, "cpu.model=common");
+	assert_int_equal(start(f), 0);
+	exit.exitcode = VM_EXITCODE_BOGUS;
+	assert_int_equal(vcpu_run(f->vcpu, &exit), 0);
+	assert_in_range(fake.clock.clock, 1005000000000, 1060000000000);
+	vm_engine_stop(f->vm);
+
+	vm_reset(f->vm);
+	f->vcpu->active = true;
+	fake.clock.clock = 1;
+	assert_int_equal(vm_engine_start(f->vm, &without, &f->err), 0);
+	assert_int_equal(vcpu_run(f->vcpu, &exit), 0);
+	assert_int_equal(fake.clock.clock, 1);
+	vm_engine_stop(f->vm);
+	assert_int_equal(vm_engine_start(f->vm, &soft, &f->err), 0);
+}
+
+static void test_clock_refused(void **state)
+{
+	struct fixture *f = *state;
+	struct vm_exit exit = {.exitcode = VM_EXITCODE_BOGUS};
+
+	assert_int_equal(start(f), 0);
+	fake.failing = KVM_SET_CLOCK;
+	fake.error = EINVAL;
+	assert_int_equal(vcpu_run(f->vcpu, &exit), -EINVAL);
+	assert_has(f->vcpu->failure.text, "KVM_SET_CLOCK: Invalid argument");
+	assert_has(f->vcpu->failure.text, "-kvmclock");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -638,6 +687,7 @@ int main(void)
 	    T(test_lapic_state),  T(test_virtual_wire),
 	    T(test_doorbells),    T(test_dirty_log),
 	    T(test_tsc_offset),   T(test_features_are_held),
+	    T(test_clock),        T(test_clock_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
