@@ -3,6 +3,7 @@
  * bhyveload: makes a VM, puts a kernel into its memory and its boot CPU at the
  * kernel's entry, and ends. bhyve then runs what lies there.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -163,6 +164,9 @@ static int load_vm(struct boot_vm *vm)
 	struct err err;
 	int error = boot_vm_open(vm, true, &err);
 
+	/* What cannot be the name of any VM. */
+	if (vm->ctx == NULL && (error == -EINVAL || error == -ENAMETOOLONG))
+		return complain(&err, STATUS_MALFORMED);
 	if (error == 0)
 		error = boot_vm_memory(vm, &err);
 	if (error == 0)

@@ -12,7 +12,7 @@ int boot_vm_error(const char *name, struct err *err)
 	int error = errno != 0 ? errno : EIO;
 	const char *text = vm_error_text();
 
-	if (strstr(text, name) != NULL)
+	if (strstr(text, name) != NULL || strlen(name) > VM_MAX_NAMELEN)
 		return err_set(err, error, "%s", text);
 	return err_set(err, error, "%s: %s", name, text);
 }

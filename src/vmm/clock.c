@@ -146,7 +146,7 @@ static void sample(uint64_t *ns, uint64_t *tsc)
 uint64_t host_tsc_hz(void)
 {
 	const struct timespec pause = {.tv_nsec = 2000000};
-	uint64_t ns0, tsc0, ns1, tsc1, hz;
+	uint64_t ns0 = 0, tsc0 = 0, ns1 = 0, tsc1 = 0, hz;
 	int mode;
 
 	if (prctl(PR_GET_TSC, &mode) != 0 || mode != PR_TSC_ENABLE)

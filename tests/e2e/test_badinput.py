@@ -120,8 +120,8 @@ def test_vm_name(rundir, guest, name):
             ["bhyveload", "-o", f"rundir={rundir}", "-m", "128M", "-k",
              guest / "vmlinuz", name]):
         result = program(*command)
-        assert result.returncode in (USAGE, MALFORMED, ERROR)
-        assert "name" in result.stderr
+        assert result.returncode in (USAGE, MALFORMED)
+        assert "name" in result.stderr and len(result.stderr) < 200
 
 
 @pytest.mark.parametrize("setting", [
