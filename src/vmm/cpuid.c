@@ -79,19 +79,12 @@ static bool host_has_leaf(uint32_t leaf)
  * runs it there.
  */
 static const uint16_t not_implemented[] = {
-    X86_FEATURE_LA57,
-    X86_FEATURE_PKU,
-    X86_FEATURE_AVX512F,
-    X86_FEATURE_AVX512DQ,
-    X86_FEATURE_AVX512IFMA,
-    X86_FEATURE_AVX512CD,
-    X86_FEATURE_AVX512BW,
-    X86_FEATURE_AVX512VL,
-    X86_FEATURE_AVX512VBMI,
-    X86_FEATURE_AVX512VBMI2,
-    X86_FEATURE_AVX512VNNI,
-    X86_FEATURE_AVX512BITALG,
-    X86_FEATURE_AVX512VPOPCNTDQ,
+    X86_FEATURE_PKU,          X86_FEATURE_AVX512F,
+    X86_FEATURE_AVX512DQ,     X86_FEATURE_AVX512IFMA,
+    X86_FEATURE_AVX512CD,     X86_FEATURE_AVX512BW,
+    X86_FEATURE_AVX512VL,     X86_FEATURE_AVX512VBMI,
+    X86_FEATURE_AVX512VBMI2,  X86_FEATURE_AVX512VNNI,
+    X86_FEATURE_AVX512BITALG, X86_FEATURE_AVX512VPOPCNTDQ,
 };
 
 /* Ours whatever the host has: the engine needs nothing of it for them. */
@@ -105,8 +98,15 @@ static const uint16_t always[] = {
     X86_FEATURE_APIC,     X86_FEATURE_PGE,          X86_FEATURE_SEP,
     X86_FEATURE_MTRR,     X86_FEATURE_PAT,          X86_FEATURE_DE,
     X86_FEATURE_LAHF_LM,  X86_FEATURE_SYSCALL,      X86_FEATURE_MCE,
-    X86_FEATURE_MCA,      X86_FEATURE_VME,
+    X86_FEATURE_MCA,      X86_FEATURE_VME,          X86_FEATURE_LA57,
 };
+
+/*
+ * Offered, but shown only to who asks for it: a kernel that finds LA57 walks
+ * five levels for each page, which costs everybody, and 128 TiB are enough for
+ * most.
+ */
+static const uint16_t on_request[] = {X86_FEATURE_LA57};
 
 /*
  * The soft engine's word on speculation (docs/cpu.md): tables of CPL 3 never
@@ -325,6 +325,7 @@ static void drop_orphans(bool has[])
 	    {X86_FEATURE_LM, X86_FEATURE_PAE},
 	    {X86_FEATURE_NX, X86_FEATURE_PAE},
 	    {X86_FEATURE_PCID, X86_FEATURE_LM},
+	    {X86_FEATURE_LA57, X86_FEATURE_LM},
 	    {X86_FEATURE_PDPE1GB, X86_FEATURE_LM},
 	    {X86_FEATURE_X2APIC, X86_FEATURE_APIC},
 	    {X86_FEATURE_TSC_DEADLINE, X86_FEATURE_APIC},
@@ -379,6 +380,8 @@ int cpu_model_create(const char *model, const char *features, uint64_t tsc_hz,
 	m->is_amd = vendor.ebx == 0x68747541 || vendor.ebx == 0x6f677948;
 	take_host(m->has, m->is_amd);
 	memcpy(possible, m->has, sizeof(possible));
+	for (unsigned n = 0; n < ARRAY_SIZE(on_request); n++)
+		m->has[on_request[n]] = false;
 	error = reduce_to_model(m, model, err);
 	if (error == 0)
 		error = apply_features(m, possible, features, err);
@@ -727,7 +730,8 @@ static struct cpuid_regs extended_leaf(struct vmcpu *vcpu, uint32_t leaf,
 		break;
 	case 0x80000008:
 		r = feature_words(m, leaf, 0);
-		r.eax = m->maxphyaddr | 48 << 8;
+		r.eax = m->maxphyaddr | (m->has[X86_FEATURE_LA57] ? 57 : 48)
+					    << 8;
 		if (m->is_amd)
 			r.ecx = topology_of(vcpu->vm).cores *
 				    topology_of(vcpu->vm).threads -

@@ -322,7 +322,8 @@ static void leaves(void)
 	check_eq(cpuid(0x40000000, 0).b, 0x76796862, "its name");
 	check((address & 0xff) >= 36 && (address & 0xff) <= 52,
 	      "physical address bits");
-	check_eq(address >> 8 & 0xff, 48, "linear address bits");
+	check_eq(address >> 8 & 0xff, shown(7, 0, C, 16) ? 57 : 48,
+		 "linear address bits");
 	check_eq(shown(1, 0, D, 9) && one.b >> 24 == 0, 1, "APIC id");
 	check_eq(cpuid(7, 1).a | cpuid(7, 1).b | cpuid(7, 1).c, 0,
 		 "a subleaf that is not there");

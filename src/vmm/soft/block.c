@@ -81,7 +81,7 @@ static const struct insn *exec_head(struct cpu *c, const struct insn *i)
 
 /*
  * Translated code does not look where near branches go: it is used where two
- * GiB more or less are still canonical.
+ * GiB more or less are still canonical, with 48 bits.
  */
 static bool is_amid(uint64_t rip)
 {
@@ -178,10 +178,7 @@ void block_unwind(struct cpu *c, const struct insn *i)
 void branch_check_slow(struct cpu *c, const struct insn *i, uint64_t rip)
 {
 	if (c->code_size == 8) {
-		unsigned bits = c->cr4 & CR4_LA57 ? 57 : 48;
-
-		if ((uint64_t)((int64_t)(rip << (64 - bits)) >> (64 - bits)) !=
-		    rip)
+		if (!is_canonical(c, rip))
 			raise_gp(c, i, 0);
 	} else if (rip > c->seg[SEG_CS].limit) {
 		raise_gp(c, i, 0);

@@ -415,6 +415,18 @@ static inline bool is_long_mode(const struct cpu *c)
 	return (c->efer & EFER_LMA) != 0;
 }
 
+/* An address of code or data, by the paging that there is. */
+static inline bool is_canonical(const struct cpu *c, uint64_t va)
+{
+	unsigned unused = c->cr4 & CR4_LA57 ? 7 : 16;
+
+	return (int64_t)(va << unused) >> unused == (int64_t)va;
+}
+
+/* A base, or what INVPCID has, by the width that the CPU has, whatever
+   CR4.LA57 says (SDM vol. 3, 4.5.2). */
+bool is_canonical_base(const struct cpu *c, uint64_t base);
+
 /* rep movsb: no vector registers. */
 static inline void copy_bytes(void *to, const void *from, size_t len)
 {

@@ -141,7 +141,7 @@ static uint64_t load_table(struct cpu *c, const struct insn *i, uint16_t *limit)
 
 	*limit = load16(c, i, va);
 	base = load_sized(c, i, va + 2, lsize);
-	if (lsize == 3 && (int64_t)(base << 16) >> 16 != (int64_t)base)
+	if (lsize == 3 && !is_canonical_base(c, base))
 		raise_gp(c, i, 0);
 	return c->code_size != 8 && i->lsize == 1 ? base & 0xffffff : base;
 }

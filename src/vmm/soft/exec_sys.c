@@ -545,7 +545,7 @@ EXEC(invpcid)
 	if (type > 3 || pcid >> 12 ||
 	    (type < 2 && pcid != 0 && !(c->cr4 & CR4_PCIDE)))
 		raise_gp(c, i, 0);
-	if (type == 0 && (int64_t)(address << 16) >> 16 != (int64_t)address)
+	if (type == 0 && !is_canonical_base(c, address))
 		raise_gp(c, i, 0);
 	if (type >= 2)
 		mmu_flush_all(c);
@@ -589,7 +589,7 @@ static const struct insn *write_base(struct cpu *c, const struct insn *i,
 	uint64_t value = i->lsize == 3 ? GET64(i->a) : GET32(i->a);
 
 	check_fsgsbase(c, i);
-	if ((int64_t)(value << 16) >> 16 != (int64_t)value)
+	if (!is_canonical_base(c, value))
 		raise_gp(c, i, 0);
 	c->seg[seg].base = value;
 	return next(c, i);

@@ -44,18 +44,11 @@ void set_code_segment(struct cpu *c, const struct segment *seg, unsigned cpl)
 	cpu_mode_changed(c);
 }
 
-static bool canonical(const struct cpu *c, uint64_t va)
-{
-	unsigned bits = c->cr4 & CR4_LA57 ? 57 : 48;
-
-	return (uint64_t)((int64_t)(va << (64 - bits)) >> (64 - bits)) == va;
-}
-
 void check_rip(struct cpu *c, const struct insn *i, const struct segment *cs,
 	       uint64_t rip)
 {
 	if (is_long_mode(c) && (cs->access & AR_L)) {
-		if (!canonical(c, rip))
+		if (!is_canonical(c, rip))
 			raise_gp(c, i, event_ext(c));
 	} else if (rip > cs->limit) {
 		raise_gp(c, i, event_ext(c));
@@ -90,7 +83,7 @@ static uint64_t tss_load(struct cpu *c, const struct insn *i, unsigned offset,
 static uint64_t check_stack_pointer(struct cpu *c, const struct insn *i,
 				    uint64_t rsp)
 {
-	if (!canonical(c, rsp))
+	if (!is_canonical(c, rsp))
 		soft_raise(c, i, X86_SS, event_ext(c), 0);
 	return rsp;
 }
@@ -150,7 +143,7 @@ void stack_push(struct cpu *c, const struct insn *i, struct stack *s,
 		va = (uint32_t)(s->ss.base + sp);
 		s->sp = (s->sp & ~mask) | sp;
 	} else {
-		if (!canonical(c, sp) || !canonical(c, sp + len - 1))
+		if (!is_canonical(c, sp) || !is_canonical(c, sp + len - 1))
 			soft_raise(c, i, s->vector, s->error | event_ext(c), 0);
 		va = s->sp = sp;
 	}

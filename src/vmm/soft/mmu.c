@@ -8,6 +8,7 @@
 #include "vmm/soft/access.h"
 #include "vmm/soft/cpu.h"
 #include "vmm/soft/tlb.h"
+#include "x86/features.h"
 
 #define PTE_P  BIT(0)
 #define PTE_W  BIT(1)
@@ -240,11 +241,12 @@ static void no_paging(const struct cpu *c, uint64_t va, struct translation *tr)
 /* -- the way in
  * --------------------------------------------------------------------- */
 
-static bool is_canonical(const struct cpu *c, uint64_t va)
+bool is_canonical_base(const struct cpu *c, uint64_t base)
 {
-	unsigned bits = c->cr4 & CR4_LA57 ? 57 : 48;
+	bool wide = cpu_model_has(c->svm->vm->cpu_model, X86_FEATURE_LA57);
+	unsigned unused = wide ? 7 : 16;
 
-	return (uint64_t)((int64_t)(va << (64 - bits)) >> (64 - bits)) == va;
+	return (int64_t)(base << unused) >> unused == (int64_t)base;
 }
 
 static _Noreturn void raise_noncanonical(struct cpu *c, const struct insn *i)

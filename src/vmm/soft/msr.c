@@ -25,14 +25,6 @@ static bool has(const struct cpu *c, unsigned feature)
 	return cpu_model_has(c->svm->vm->cpu_model, feature);
 }
 
-/* By the width that the CPU has, not by CR4.LA57 (SDM vol. 3, 4.5.2). */
-static bool canonical(const struct cpu *c, uint64_t value)
-{
-	unsigned unused = has(c, X86_FEATURE_LA57) ? 7 : 16;
-
-	return (int64_t)(value << unused) >> unused == (int64_t)value;
-}
-
 /* -- plain storage: one function a kind of value
  * --------------------------------- */
 
@@ -90,7 +82,7 @@ static int write_32bit(struct cpu *c, uint32_t msr, uint64_t value)
 
 static int write_address(struct cpu *c, uint32_t msr, uint64_t value)
 {
-	return canonical(c, value) ? write_any(c, msr, value) : -EINVAL;
+	return is_canonical_base(c, value) ? write_any(c, msr, value) : -EINVAL;
 }
 
 static bool memory_type_valid(unsigned type)
@@ -187,7 +179,7 @@ static uint64_t read_base(struct cpu *c, uint32_t msr)
 
 static int write_base(struct cpu *c, uint32_t msr, uint64_t value)
 {
-	if (!canonical(c, value))
+	if (!is_canonical_base(c, value))
 		return -EINVAL;
 	if (msr == MSR_FS_BASE)
 		c->seg[SEG_FS].base = value;

@@ -31,9 +31,7 @@ static struct segment flat_stack(uint16_t selector, unsigned cpl)
 
 static void check_canonical(struct cpu *c, const struct insn *i, uint64_t rip)
 {
-	unsigned bits = c->cr4 & CR4_LA57 ? 57 : 48;
-
-	if ((uint64_t)((int64_t)(rip << (64 - bits)) >> (64 - bits)) != rip)
+	if (!is_canonical(c, rip))
 		raise_gp(c, i, 0);
 }
 
