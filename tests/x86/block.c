@@ -100,7 +100,56 @@ struct simd_form {
 	const struct simd_row *row;
 	bool vex, l, w, mem;
 	unsigned reg, rm, v;
+	struct dec evex; /* the fields of an EVEX prefix */
 };
+
+static void put_evex_opcode(struct code_block *b, const struct simd_form *f)
+{
+	const struct dec *d = &f->evex;
+	unsigned pp = d->pp == 0x66 ? 1 : d->pp == 0xf3 ? 2 : d->pp ? 3 : 0;
+
+	put(b, 0x62);
+	put(b, (uint8_t)((f->reg & 8 ? 0 : 0x80) | (f->rm & 16 ? 0 : 0x40) |
+			 (f->rm & 8 ? 0 : 0x20) | (f->reg & 16 ? 0 : 0x10) |
+			 d->map));
+	put(b, (uint8_t)(d->rex_w << 7 | (~f->v & 15) << 3 | 4 | pp));
+	put(b, (uint8_t)(d->z << 7 | d->vector_len << 5 | d->b << 4 |
+			 (f->v & 16 ? 0 : 8) | d->aaa));
+	put(b, d->opcode);
+}
+
+/* Fields that the row knows; false: not in this form. */
+static bool choose_evex(struct simd_form *f, uint64_t *rng)
+{
+	const struct simd_row *row = f->row;
+	uint8_t modrm =
+	    (f->mem ? 0 : 0xc0) | (uint8_t)(row->ext >= 0 ? row->ext << 3 : 0);
+
+	f->reg = below(rng, row->how & E_KREG || row->ext >= 0 ? 8 : 32);
+	f->rm = below(rng, f->mem ? 16 : row->how & E_KRM ? 8 : 32);
+	f->v = row->attr & S_NDS ? below(rng, 32) : 0;
+	if (row->attr & S_GREG)
+		f->reg &= 15;
+	if (row->attr & S_GRM)
+		f->rm &= 15;
+	for (unsigned n = 0; n < 40; n++) {
+		f->evex = (struct dec){.is_vex = true,
+				       .is_evex = true,
+				       .map = row->map,
+				       .pp = row->pp,
+				       .opcode = row->op,
+				       .modrm = modrm,
+				       .mode = 8,
+				       .rex_w = below(rng, 2),
+				       .vector_len = below(rng, 4) % 3,
+				       .b = below(rng, 3) == 0,
+				       .z = below(rng, 3) == 0,
+				       .aaa = below(rng, 8) & below(rng, 8)};
+		if (simd_find_evex(&f->evex, modrm) == row)
+			return true;
+	}
+	return false;
+}
 
 static void put_simd_opcode(struct code_block *b, const struct simd_form *f)
 {
@@ -110,6 +159,10 @@ static void put_simd_opcode(struct code_block *b, const struct simd_form *f)
 		      : row->pp == 0xf2 ? 3
 					: 0;
 
+	if (row->is_evex) {
+		put_evex_opcode(b, f);
+		return;
+	}
 	if (f->vex) {
 		put(b, 0xc4);
 		put(b, (uint8_t)((f->reg & 8 ? 0 : 0x80) | 0x40 |
@@ -141,10 +194,17 @@ static bool put_simd(struct code_block *b, const struct simd_row *row,
 			      .rm = below(rng, 16),
 			      .v = row->attr & S_NDS ? below(rng, 16) : 0};
 
+	if (row->is_evex && !choose_evex(&f, rng))
+		return false;
 	f.vex = row->attr & S_NOLEG || (row->attr & S_VEX && below(rng, 2));
 	f.l =
 	    f.vex && !(row->attr & S_L0) && (row->attr & S_L1 || below(rng, 2));
 	f.w = !(row->attr & S_W0) && (row->attr & S_W1 || below(rng, 2));
+	if (row->attr & S_OPMASK) {
+		f.reg = row->attr & S_GREG ? f.reg : f.reg & 7;
+		f.rm = f.mem || row->attr & S_GRM ? f.rm : f.rm & 7;
+		f.v &= 7;
+	}
 	if (row->attr & (f.mem ? S_REG : S_MEM) || simd_vsib(row) ||
 	    (f.mem && (f.rm & 7) == RSP))
 		return false;
@@ -153,7 +213,9 @@ static bool put_simd(struct code_block *b, const struct simd_row *row,
 	if (row->low >= 0 && !f.mem)
 		f.rm = (unsigned)row->low;
 	if (f.mem)
-		put_load(b, f.rm, va - 0x40);
+		put_load(b, f.rm,
+			 va - 0x40ull * (row->is_evex ? simd_disp8(row, &f.evex)
+						      : 1));
 	if (simd_rdi(row))
 		put_load(b, RDI, data_address(rng));
 	put_simd_opcode(b, &f);

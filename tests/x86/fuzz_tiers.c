@@ -104,12 +104,12 @@ static void random_vectors(uint64_t *rng)
 	for (unsigned k = 0; k < 8; k++)
 		memset(run.vec.st[k] + 10, 0, 6);
 	random_bytes(run.vec.xmm, sizeof(run.vec.xmm), rng);
-	random_bytes(run.vec.extended, 256, rng);
+	random_bytes(run.vec.extended, sizeof(run.vec.extended), rng);
 	run.vec.fcw = 0x37f;
 	run.vec.ftw = (uint8_t)next_random(rng);
 	/* Seldom with exceptions unmasked. */
 	run.vec.mxcsr = next_random(rng) % 16 ? 0x1f80 : 0x1f80 & ~0x80u;
-	run.vec.xstate_bv = XCR0_X87 | XCR0_SSE | XCR0_AVX;
+	run.vec.xstate_bv = XCR0_X87 | XCR0_SSE | XCR0_AVX | XCR0_AVX512;
 }
 
 static void set_memory(const struct code_block *b)
@@ -190,7 +190,8 @@ static const char *difference(const struct end *a, const struct end *b,
 		if (memcmp(a->memory[k], b->memory[k], area_bytes(k)) != 0)
 			return "memory";
 	if (memcmp(&a->vec, &b->vec, 416) != 0 ||
-	    memcmp(a->vec.extended, b->vec.extended, 256) != 0)
+	    memcmp(a->vec.extended, b->vec.extended, sizeof(a->vec.extended)) !=
+		0)
 		return "vectors";
 	return NULL;
 }

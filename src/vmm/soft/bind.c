@@ -17,15 +17,20 @@ static unsigned need(const struct simd_row *row, const struct dec *d)
 	unsigned bits = 0;
 
 	if (row->map == MAP_1 && row->op == 0x9b)
-		return VEC_WAIT | VEC_MF;
+		return VEC_MF;
 	if (row->attr & S_X87)
 		return row->attr & S_NOWAIT ? VEC_X87 : VEC_X87 | VEC_MF;
-	if (d->is_vex)
+	if (d->is_evex || row->attr & S_OPMASK)
+		bits = VEC_AVX512;
+	else if (d->is_vex)
 		bits = VEC_AVX;
 	else if (row->attr & S_MMX)
 		bits = VEC_MMX | VEC_MF | (row->attr & S_SSE ? VEC_SSE : 0);
 	else
 		bits = VEC_SSE;
+	/* With EVEX.b and registers none is raised. */
+	if (d->is_evex && d->b && d->modrm >= 0xc0)
+		return bits;
 	return row->attr & S_FP ? bits | VEC_XM : bits;
 }
 
@@ -36,11 +41,19 @@ static exec_fn pick_x87(uint32_t attr, bool mem)
 	return attr & S_WRITES ? exec_x87_store : exec_x87_load;
 }
 
-static exec_fn pick_careful(uint32_t attr, bool mem)
+static exec_fn pick_careful(const struct simd_row *row, const struct dec *d,
+			    bool mem)
 {
+	bool store = row->attr & S_WRITES;
+
 	if (!mem)
 		return exec_stub_carefully;
-	return attr & S_WRITES ? exec_store_carefully : exec_load_carefully;
+	if (simd_is_masked(row, d) && store)
+		return row->how & E_NF ? exec_store_masked_nf
+				       : exec_store_masked;
+	if (simd_is_masked(row, d))
+		return exec_load_masked;
+	return store ? exec_store_carefully : exec_load_carefully;
 }
 
 /* The alignment asked of the memory operand, less one. */
@@ -59,7 +72,9 @@ static uint8_t alignment(const struct simd_row *row, const struct dec *d,
 static void bind_registers(const struct simd_row *row, const struct dec *d,
 			   struct insn *i)
 {
-	i->lsize = (row->attr & S_VALIGNED) != 0;
+	i->lsize = row->attr & S_VALIGNED ? NATIVE_ALIGNED : 0;
+	if (simd_is_masked(row, d))
+		native_set_mask(row, d, i);
 	if (row->attr & S_X87) {
 		i->a = d->modrm;
 		i->c = d->opcode & 7;
@@ -134,7 +149,7 @@ static int bind_stub(struct cpu *c, const struct simd_row *row,
 		     const struct dec *d, struct insn *i)
 {
 	bool mem = i->flags & INSN_MEM;
-	exec_fn careful = pick_careful(row->attr, mem);
+	exec_fn careful = pick_careful(row, d, mem);
 	struct stub_code code = {.len = 0};
 	unsigned body;
 	int64_t stub;

@@ -77,13 +77,14 @@ struct tlb {
 	uint64_t align_4, align_8, align_16, align_32;
 	_Atomic uint64_t target_bits;
 	uint64_t target_mask;
-	uint64_t vec_blocked; /* of struct cpu */
+	uint64_t vec_blocked; /* of struct cpu, without VEC_AVX512 */
 	uint64_t fs_base, gs_base;
 	uint64_t tlb_bits; /* for PEXT: a page's place */
 
 	struct cpu *cpu;
 	uint64_t host_rsp;
-	uint64_t align_2;
+	uint64_t align_2, align_64;
+	uint64_t vec_blocked_512;  /* with it */
 	uint64_t sign_64, sign_32; /* a sign bit */
 	uint64_t no_if;            /* all bits but RFLAGS.IF */
 	uint64_t scratch;          /* of one instruction */
@@ -169,7 +170,7 @@ struct replay {
 	bool write;
 	bool is_port;
 };
-#define REPLAY_MAX 16 /* accesses of one instruction, outside RAM */
+#define REPLAY_MAX 72 /* accesses of one instruction, outside RAM */
 
 /* An exit that waits for the process' answer. */
 enum pending {
@@ -308,10 +309,10 @@ enum vec_block {
 	VEC_MMX = 1 << 1, /* #UD or #NM, as the next two */
 	VEC_SSE = 1 << 2,
 	VEC_AVX = 1 << 3,
-	VEC_WAIT = 1 << 4, /* #NM, for WAIT */
-	VEC_DEAD = 1 << 5, /* !vec_live: vec_enter first */
-	VEC_XM = 1 << 6,   /* MXCSR unmasks an exception: run with care */
-	VEC_MF = 1 << 7,   /* so does the x87 control word: look first */
+	VEC_AVX512 = 1 << 4, /* #UD or #NM: EVEX prefixes and opmasks */
+	VEC_DEAD = 1 << 5,   /* !vec_live: vec_enter first */
+	VEC_XM = 1 << 6,     /* MXCSR unmasks an exception: run with care */
+	VEC_MF = 1 << 7,     /* so does the x87 control word: look first */
 };
 
 /* What the vCPUs of a VM share. */

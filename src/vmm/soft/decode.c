@@ -235,6 +235,7 @@ static bool get_vex(struct decoder *s, uint8_t first)
 		d->vvvv &= 7;
 		s->rex &= REX_W;
 	}
+	d->reg = s->rex & REX_R ? 8 : 0; /* with ModRM there is more of it */
 	return true;
 }
 
@@ -426,6 +427,11 @@ static void get_modrm(struct decoder *s, bool ignore_mod)
 	s->modrm_mod = ignore_mod ? 3 : d->modrm >> 6;
 	d->reg = (d->modrm >> 3 & 7) | (s->rex & REX_R ? 8 : 0);
 	d->rm = (d->modrm & 7) | (s->rex & REX_B ? 8 : 0);
+	if (d->is_evex) {
+		d->reg |= d->evex_r2 << 4;
+		if (s->modrm_mod == 3 && s->rex & REX_X)
+			d->rm |= 16;
+	}
 	if (s->modrm_mod == 3)
 		return;
 	s->i->flags |= INSN_MEM;
@@ -688,35 +694,99 @@ static void note_bytes(struct decoder *s)
 	copy_bytes(s->d->bytes, s->bytes, s->pos);
 }
 
-static void decode_vector(struct cpu *c, struct decoder *s)
+/* Registers of which there are fewer than the fields can say. */
+static bool settle_registers(const struct decoder *s,
+			     const struct simd_row *row)
 {
 	struct dec *d = s->d;
-	struct insn *i = s->i;
-	const struct simd_row *row;
-	uint8_t modrm = s->pos < s->avail ? s->bytes[s->pos] : 0;
-	unsigned feature, imm_bytes;
-	int error;
+	bool mem = s->modrm_mod != 3;
 
-	row = simd_find(d->map, d->pp, d->opcode, modrm, d->is_vex,
-			d->vector_len, d->rex_w);
-	if (row == NULL || s->lock || d->is_evex)
-		return;
+	if (row->attr & S_OPMASK) {
+		if (!(row->attr & S_GREG) && d->reg > 7)
+			return false;
+		if (!(row->attr & S_GRM))
+			d->rm &= 7;
+		return d->vvvv < 8;
+	}
+	if (row->how & E_KRM)
+		d->rm &= 7;
+	else if (row->attr & S_GRM && !mem)
+		d->rm &= 15;
+	/* EVEX.V' is the index's, and not vvvv's. */
+	if (d->is_evex && simd_vsib(row)) {
+		d->index |= d->vvvv & 16;
+		d->vvvv &= 15;
+	}
+	return true;
+}
+
+static bool model_has_vector(const struct cpu *c, const struct decoder *s,
+			     const struct simd_row *row)
+{
+	const struct cpu_model *model = c->svm->vm->cpu_model;
+	const struct dec *d = s->d;
+	unsigned feature = simd_feature(row, d->is_vex, d->vector_len);
+
+	if (feature != 0 && !cpu_model_has(model, feature))
+		return false;
+	if (d->is_evex && !cpu_model_has(model, simd_feature_evex(row, d)))
+		return false;
+	return !simd_needs_cmov(d) || cpu_model_has(model, X86_FEATURE_CMOV);
+}
+
+/* The next byte is the ModRM byte, if the opcode has one. */
+static const struct simd_row *find_vector_row(struct decoder *s)
+{
+	const struct dec *d = s->d;
+	bool known = s->pos < s->avail;
+	uint8_t modrm = known ? s->bytes[s->pos] : 0;
+
+	if (s->lock || !simd_knows(d))
+		return NULL;
+	if (!known && simd_has_modrm(d->map, d->opcode)) {
+		get8(s); /* sets the error */
+		return NULL;
+	}
+	if (!d->is_evex)
+		return simd_find(d->map, d->pp, d->opcode, modrm, d->is_vex,
+				 d->vector_len, d->rex_w);
+	return simd_find_evex(d, modrm);
+}
+
+/* Operands and immediates; false: #UD. */
+static bool get_vector_operands(struct decoder *s, const struct simd_row *row)
+{
+	struct dec *d = s->d;
+	unsigned imm_bytes = simd_imm_bytes(row);
+
 	if (simd_has_modrm(d->map, d->opcode))
 		get_modrm(s, false);
 	if (simd_rdi(row))
 		set_seg(s, SEG_DS);
-	i->lsize = s->code_size == 8 && d->rex_w ? 3 : 2;
-	imm_bytes = simd_imm_bytes(row);
+	if (!settle_registers(s, row))
+		return false;
+	/* disp8 counts operands (SDM vol. 2, 2.7.5). */
+	if (d->is_evex && d->disp_bytes == 1)
+		s->i->disp *= simd_disp8(row, d);
 	d->has_imm = imm_bytes != 0;
 	if (imm_bytes > 0)
 		d->imm8 = get8(s);
 	if (imm_bytes > 1)
 		get8(s); /* is in d->bytes */
-	feature = simd_feature(row, d->is_vex, d->vector_len);
-	if (feature != 0 && !cpu_model_has(c->svm->vm->cpu_model, feature))
+	return true;
+}
+
+static void decode_vector(struct cpu *c, struct decoder *s)
+{
+	struct dec *d = s->d;
+	struct insn *i = s->i;
+	const struct simd_row *row = find_vector_row(s);
+	int error;
+
+	if (row == NULL || !get_vector_operands(s, row))
 		return;
-	if (simd_needs_cmov(d) &&
-	    !cpu_model_has(c->svm->vm->cpu_model, X86_FEATURE_CMOV))
+	i->lsize = s->code_size == 8 && d->rex_w ? 3 : 2;
+	if (!model_has_vector(c, s, row))
 		return;
 	if (d->is_vex &&
 	    (((d->vvvv != 0 || d->vvvv3) && !simd_uses_vvvv(row)) ||

@@ -8,6 +8,8 @@
 
 const struct insn *exec_wait(struct cpu *c, const struct insn *i)
 {
+	if (c->cr0 & CR0_TS && c->cr0 & CR0_MP)
+		soft_raise(c, i, X86_NM, 0, 0);
 	vec_need(c, i, i->ext);
 	return next(c, i);
 }

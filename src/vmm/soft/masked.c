@@ -11,8 +11,7 @@
 #include "vmm/soft/stub.h"
 #include "vmm/soft/vec.h"
 
-/* Instruction i with its memory operand moved by distance. */
-static struct insn moved(const struct insn *i, int64_t distance)
+struct insn vec_element(const struct insn *i, int64_t distance)
 {
 	struct insn e = *i;
 
@@ -20,40 +19,45 @@ static struct insn moved(const struct insn *i, int64_t distance)
 	return e;
 }
 
-static void load_element(struct cpu *c, const struct insn *i, int64_t distance,
-			 unsigned lsize, void *to)
+void vec_load_element(struct cpu *c, const struct insn *i, int64_t distance,
+		      unsigned lsize, void *to)
 {
-	struct insn e = moved(i, distance);
+	struct insn e = vec_element(i, distance);
 	uint64_t va = operand_va(c, &e, 1u << lsize, ACCESS_READ);
 
 	if (lsize == 3)
 		*(uint64_t *)to = load64(c, &e, va);
-	else
+	else if (lsize == 2)
 		*(uint32_t *)to = load32(c, &e, va);
+	else if (lsize == 1)
+		*(uint16_t *)to = load16(c, &e, va);
+	else
+		*(uint8_t *)to = load8(c, &e, va);
 }
 
-static void store_element(struct cpu *c, const struct insn *i, int64_t distance,
-			  unsigned lsize, const void *from)
+void vec_store_element(struct cpu *c, const struct insn *i, int64_t distance,
+		       unsigned lsize, const void *from)
 {
-	struct insn e = moved(i, distance);
+	struct insn e = vec_element(i, distance);
 	uint64_t va = operand_va(c, &e, 1u << lsize, ACCESS_WRITE);
 
 	if (lsize == 3)
 		store64(c, &e, va, *(const uint64_t *)from);
 	else if (lsize == 2)
 		store32(c, &e, va, *(const uint32_t *)from);
+	else if (lsize == 1)
+		store16(c, &e, va, *(const uint16_t *)from);
 	else
 		store8(c, &e, va, *(const uint8_t *)from);
 }
 
-/* Faults when an element of the mask may not be written. */
-static void check_elements(struct cpu *c, const struct insn *i, uint64_t mask,
-			   unsigned lsize)
+void vec_check_elements(struct cpu *c, const struct insn *i, uint64_t mask,
+			unsigned lsize)
 {
 	uint64_t page = 1; /* none */
 
-	for (unsigned k = 0; mask >> k; k++) {
-		struct insn e = moved(i, (int64_t)k << lsize);
+	for (unsigned k = 0; k < 64 && mask >> k; k++) {
+		struct insn e = vec_element(i, (int64_t)k << lsize);
 		unsigned len = 1u << lsize;
 		uint64_t va;
 
@@ -99,9 +103,9 @@ const struct insn *exec_maskload(struct cpu *c, const struct insn *i)
 		vec_rest(c);
 		for (unsigned k = 0; mask >> k; k++)
 			if (mask >> k & 1)
-				load_element(c, i, (int64_t)k << i->lsize,
-					     i->lsize,
-					     buffer + (k << i->lsize));
+				vec_load_element(c, i, (int64_t)k << i->lsize,
+						 i->lsize,
+						 buffer + (k << i->lsize));
 		mem = buffer;
 	}
 	vec_enter(c);
@@ -125,11 +129,11 @@ const struct insn *exec_maskstore(struct cpu *c, const struct insn *i)
 	mask = mask_of(c, i);
 	stub_call(i->imm, buffer);
 	vec_rest(c);
-	check_elements(c, i, mask, i->lsize);
+	vec_check_elements(c, i, mask, i->lsize);
 	for (unsigned k = 0; mask >> k; k++)
 		if (mask >> k & 1)
-			store_element(c, i, (int64_t)k << i->lsize, i->lsize,
-				      buffer + (k << i->lsize));
+			vec_store_element(c, i, (int64_t)k << i->lsize,
+					  i->lsize, buffer + (k << i->lsize));
 	return next(c, i);
 }
 
@@ -143,10 +147,10 @@ const struct insn *exec_maskmov(struct cpu *c, const struct insn *i)
 	mask = mask_of(c, i);
 	stub_call(i->imm, buffer);
 	vec_rest(c);
-	check_elements(c, i, mask, 0);
+	vec_check_elements(c, i, mask, 0);
 	for (unsigned k = 0; mask >> k; k++)
 		if (mask >> k & 1)
-			store_element(c, i, k, 0, buffer + k);
+			vec_store_element(c, i, k, 0, buffer + k);
 	return next(c, i);
 }
 
@@ -187,8 +191,8 @@ const struct insn *exec_gather(struct cpu *c, const struct insn *i)
 	vec_rest(c);
 	for (unsigned k = 0; k < count; k++)
 		if (g->mask[(k + 1) * size - 1] & 0x80)
-			load_element(c, i, element_index(g, i, k), i->lsize,
-				     g->data + k * size);
+			vec_load_element(c, i, element_index(g, i, k), i->lsize,
+					 g->data + k * size);
 	zero_bytes(g->data + count * size, sizeof(g->data) - count * size);
 	vec_enter(c);
 	stub_call(i->imm + STUB_FILL, g);
@@ -306,7 +310,7 @@ int masked_bind(struct cpu *c, const struct simd_row *row, const struct dec *d,
 	} else if (row->exec == exec_maskload || row->exec == exec_maskstore) {
 		encode_vmaskmov(&code, row, d, i->lsize);
 	} else {
-		return 0;
+		return row->is_evex ? opmask_bind(c, row, d, i) : 0;
 	}
 	stub_byte(&code, OP_RET);
 	stub = stub_find(c->native, &code);

@@ -15,8 +15,7 @@ static const struct insn *come_back(struct cpu *c, const struct insn *i)
 	return NULL;
 }
 
-/* The stub alone: its next instruction comes back. */
-static void stub_run(struct cpu *c, const struct insn *i, void *mem)
+void stub_run(struct cpu *c, const struct insn *i, void *mem)
 {
 	static const struct insn alone[2] = {{.exec = NULL},
 					     {.exec = come_back}};
@@ -39,7 +38,7 @@ static inline const struct insn *stub_go(struct cpu *c, const struct insn *i,
 
 static void misaligned(struct cpu *c, const struct insn *i)
 {
-	if (!i->lsize && c->native->mxcsr_valid & MXCSR_MM) {
+	if (!(i->lsize & NATIVE_ALIGNED) && c->native->mxcsr_valid & MXCSR_MM) {
 		vec_enter(c);
 		if (vec_mxcsr(c) & MXCSR_MM)
 			return;
@@ -120,10 +119,12 @@ static void stub_run_unmasked(struct cpu *c, const struct insn *i, void *mem)
 
 	vec_save(c, n->scratch[0]);
 	if (!(n->mxcsr_masks & MXCSR_UM)) {
-		control &= ~MXCSR_FZ;
 		host_set_mxcsr(control | MXCSR_FZ);
 		stub_run(c, i, mem);
 		tiny = host_mxcsr() & MXCSR_UE;
+		/* Without underflow FZ matters to who does not report it. */
+		if (tiny)
+			control &= ~MXCSR_FZ;
 		vec_restore(c, n->scratch[0]);
 	}
 	host_set_mxcsr(control);
@@ -148,6 +149,14 @@ static void stub_run_unmasked(struct cpu *c, const struct insn *i, void *mem)
 	soft_raise(c, i, c->cr4 & CR4_OSXMMEXCPT ? X86_XM : X86_UD, 0, 0);
 }
 
+void stub_run_careful(struct cpu *c, const struct insn *i, void *mem)
+{
+	if (c->vec_blocked & i->ext & VEC_XM)
+		stub_run_unmasked(c, i, mem);
+	else
+		stub_run(c, i, mem);
+}
+
 /* -- the careful way
  * ----------------------------------------------------------- */
 
@@ -167,10 +176,7 @@ carefully(struct cpu *c, const struct insn *i, enum memory memory)
 		mem = c->native->buffer;
 	}
 	vec_enter(c);
-	if (c->vec_blocked & i->ext & VEC_XM)
-		stub_run_unmasked(c, i, mem);
-	else
-		stub_run(c, i, mem);
+	stub_run_careful(c, i, mem);
 	if (memory == MEM_STORE)
 		vec_store_buffer(c, i, va, i->b);
 	return next(c, i);

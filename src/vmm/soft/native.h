@@ -17,8 +17,9 @@
  *
  * In a bound insn: imm the stub's body, a the general register, b the bytes
  * of the memory operand, c its alignment less one, ext what it needs (enum
- * vec_block), lsize 1 when MXCSR.MM does not lift the alignment. x87: the low
- * 11 bits of the opcode (FOP) are in a and c.
+ * vec_block), lsize what native_set_mask says, and NATIVE_ALIGNED when
+ * MXCSR.MM does not lift the alignment. x87: the low 11 bits of the opcode
+ * (FOP) are in a and c.
  */
 #ifndef SOFT_NATIVE_H
 #define SOFT_NATIVE_H
@@ -28,6 +29,33 @@
 typedef const struct insn *(*stub_fn)(struct cpu *c, const struct insn *i,
 				      uint64_t unused, void *mem);
 
+/*
+ * Of a memory operand with an opmask, in lsize: the mask's register, log2 of
+ * an element's bytes, and how the mask says which elements are touched. In a,
+ * which names a register only where none is in memory: 8 times log2 of the
+ * mask's bits.
+ */
+enum native_touch {
+	TOUCH_EACH,   /* a bit each */
+	TOUCH_PACKED, /* as many as it has bits */
+	TOUCH_FOLDED, /* element n of m: one of bits n, n + m, n + 2m.. */
+};
+#define NATIVE_ALIGNED    (1u << 0)
+#define NATIVE_MASK(i)    ((i)->lsize >> 1 & 7u)
+#define NATIVE_ELEMENT(i) ((i)->lsize >> 4 & 3u)
+#define NATIVE_TOUCH(i)   ((i)->lsize >> 6)
+void native_set_mask(const struct simd_row *row, const struct dec *d,
+		     struct insn *i);
+
+/* The stub alone: its next instruction comes back. */
+void stub_run(struct cpu *c, const struct insn *i, void *mem);
+/* With care for exceptions that MXCSR unmasks. */
+void stub_run_careful(struct cpu *c, const struct insn *i, void *mem);
+
+const struct insn *exec_load_masked(struct cpu *c, const struct insn *i);
+const struct insn *exec_store_masked(struct cpu *c, const struct insn *i);
+/* Nothing is written where some of the whole operand may not be. */
+const struct insn *exec_store_masked_nf(struct cpu *c, const struct insn *i);
 const struct insn *exec_stub_carefully(struct cpu *c, const struct insn *i);
 const struct insn *exec_load_carefully(struct cpu *c, const struct insn *i);
 const struct insn *exec_store_carefully(struct cpu *c, const struct insn *i);

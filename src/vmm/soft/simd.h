@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The table of x87, MMX, SSE and AVX instructions (x86/opcodes_simd.def): what
- * the decoder asks of it, and what native.c re-encodes by.
+ * The tables of x87, MMX, SSE, AVX and opmask instructions
+ * (x86/opcodes_simd.def) and of those with an EVEX prefix
+ * (x86/opcodes_evex.def): what the decoder asks of them, and what native.c
+ * re-encodes by.
  *
  * One row serves the legacy and the VEX form of an instruction, and its
  * register and memory forms, unless they differ in what a row says.
@@ -47,6 +49,31 @@ enum simd_attr {
 	S_FP = 1 << 27,     /* may set MXCSR flags or raise #XM */
 	S_RDI = 1 << 29,    /* its memory operand is DS:[rDI], not ModRM's */
 	S_NOWAIT = 1 << 28, /* x87: no look for pending exceptions */
+	S_OPMASK = 1 << 30, /* all that are not general registers are opmasks */
+};
+
+/* What only EVEX has (SDM vol. 2, 2.7). */
+enum evex_attr {
+	/* EVEX.aaa and EVEX.z; neither: both must be 0. */
+	E_MERGE = 1 << 0,          /* a mask, but no zeroing */
+	E_MASK = E_MERGE | 1 << 1, /* zeroing of a register, too */
+	E_NEED = 1 << 2,           /* k0 is no mask (gathers, scatters) */
+	/* EVEX.b: with memory, with registers; else it must be 0. */
+	E_BC = 1 << 3,  /* broadcast of an element */
+	E_ER = 1 << 4,  /* rounding; L'L is the mode */
+	E_SAE = 1 << 5, /* exceptions suppressed; L'L is ignored */
+	/* EVEX.L'L; else all three lengths. */
+	E_LIG = 1 << 6, /* a scalar: any but 3 */
+	E_L0 = 1 << 7,  /* 128 bits */
+	E_L12 = 1 << 8, /* 256 or 512 */
+	E_L2 = 1 << 9,  /* 512 */
+	/* What the mask says of memory; else an element each bit. */
+	E_NF = 1 << 10,   /* nothing: any of it may fault */
+	E_ALL = 1 << 11,  /* several bits an element (broadcasts) */
+	E_PACK = 1 << 12, /* as many as there are bits (compress, expand) */
+	/* Opmask operands beside EVEX.aaa. */
+	E_KREG = 1 << 13, /* ModRM.reg */
+	E_KRM = 1 << 14,  /* ModRM.rm */
 };
 
 /* Bytes of the memory operand, or how they follow from the vector length. */
@@ -58,6 +85,7 @@ enum simd_size {
 	SIZE_8 = 8,
 	SIZE_10 = 10,
 	SIZE_16 = 16,
+	SIZE_32 = 32,
 	SIZE_VL = 64, /* vector length */
 	SIZE_VL2,     /* a half */
 	SIZE_VL4,     /* a quarter */
@@ -76,6 +104,10 @@ struct simd_row {
 	int8_t ext;   /* ModRM.reg that selects it, or -1 */
 	int8_t low;   /* x87 register form: ModRM.rm that selects it, or -1 */
 	uint8_t size; /* enum simd_size */
+	/* With an EVEX prefix. */
+	bool is_evex;
+	uint8_t element; /* bytes of one in memory */
+	uint16_t how;    /* enum evex_attr */
 };
 
 /*
@@ -85,6 +117,18 @@ struct simd_row {
  */
 const struct simd_row *simd_find(unsigned map, unsigned pp, unsigned opcode,
 				 uint8_t modrm, bool vex, unsigned vl, bool w);
+
+/*
+ * With an EVEX prefix, which d has; modrm is the byte that follows. NULL (#UD)
+ * also where one of its fields says what the row does not know, but for
+ * vvvv: simd_uses_vvvv.
+ */
+const struct simd_row *simd_find_evex(const struct dec *d, uint8_t modrm);
+
+/* Is there a row for d's opcode, whatever follows? */
+bool simd_knows(const struct dec *d);
+/* The row of a decoded instruction. */
+const struct simd_row *simd_row_of(const struct dec *d);
 
 /* Opcodes of these maps that have no ModRM byte: 9B, 0F 77. */
 static inline bool simd_has_modrm(unsigned map, unsigned opcode)
@@ -121,6 +165,28 @@ static inline bool simd_rdi(const struct simd_row *row)
 
 /* The feature (enum x86_feature, 0: none) the CPU model must have. */
 unsigned simd_feature(const struct simd_row *row, bool vex, unsigned vl);
+/* One more, of an instruction with an EVEX prefix. */
+unsigned simd_feature_evex(const struct simd_row *row, const struct dec *d);
+
+/* d's memory operand is one element, for all. */
+static inline bool simd_is_broadcast(const struct simd_row *row,
+				     const struct dec *d)
+{
+	return d->is_evex && d->b && d->modrm < 0xc0;
+}
+
+/* Does a mask decide what of memory is touched, or written? */
+static inline bool simd_is_masked(const struct simd_row *row,
+				  const struct dec *d)
+{
+	return d->is_evex && d->aaa != 0 && d->modrm < 0xc0 &&
+	       (row->attr & S_WRITES || !(row->how & E_NF));
+}
+
+/* What a displacement of one byte counts (EVEX). */
+unsigned simd_disp8(const struct simd_row *row, const struct dec *d);
+/* Bits of the mask, as many as there are elements. */
+unsigned simd_mask_bits(const struct simd_row *row, const struct dec *d);
 
 /* Bytes of the memory operand; 0: none, or the function knows. */
 bool simd_needs_cmov(const struct dec *d);

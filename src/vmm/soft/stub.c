@@ -27,19 +27,44 @@ void stub_pad(struct stub_code *code, unsigned to)
 /* -- encoding ---------------------------------------------------------------
  */
 
-static void three_byte_vex(struct stub_code *code, unsigned reg, unsigned rm,
-			   unsigned map, bool w, unsigned vvvv, bool l,
-			   unsigned pp)
+static unsigned pp_field(unsigned pp)
 {
 	static const uint8_t ppcode[4] = {0, 0x66, 0xf3, 0xf2};
 	unsigned p = 0;
 
 	while (p < 3 && ppcode[p] != pp)
 		p++;
+	return p;
+}
+
+static void three_byte_vex(struct stub_code *code, unsigned reg, unsigned rm,
+			   unsigned map, bool w, unsigned vvvv, bool l,
+			   unsigned pp)
+{
+	unsigned p = pp_field(pp);
+
 	stub_byte(code, 0xc4);
 	stub_byte(code, (uint8_t)((reg & 8 ? 0 : 0x80) | 0x40 |
 				  (rm & 8 ? 0 : 0x20) | map));
 	stub_byte(code, (uint8_t)(w << 7 | (~vvvv & 15) << 3 | l << 2 | p));
+}
+
+/* Bit 4 of rm is in X, which with memory is an index'. */
+static void evex(struct stub_code *code, const struct simd_row *row,
+		 const struct dec *d, bool w, unsigned reg, unsigned rm)
+{
+	static const uint8_t map[MAP_COUNT] = {
+	    [MAP_0F] = 1, [MAP_0F38] = 2, [MAP_0F3A] = 3};
+	unsigned vvvv = row->attr & S_NDS ? d->vvvv : 0;
+
+	stub_byte(code, 0x62);
+	stub_byte(code, (uint8_t)((reg & 8 ? 0 : 0x80) | (rm & 16 ? 0 : 0x40) |
+				  (rm & 8 ? 0 : 0x20) | (reg & 16 ? 0 : 0x10) |
+				  map[row->map]));
+	stub_byte(code, (uint8_t)(w << 7 | (~vvvv & 15) << 3 | 4 |
+				  pp_field(row->pp)));
+	stub_byte(code, (uint8_t)(d->z << 7 | d->vector_len << 5 | d->b << 4 |
+				  (vvvv & 16 ? 0 : 8) | d->aaa));
 }
 
 static void modrm(struct stub_code *code, unsigned mod, unsigned reg,
@@ -61,6 +86,25 @@ void stub_vex_mem(struct stub_code *code, struct stub_vex v, int8_t disp)
 	stub_byte(code, v.op);
 	modrm(code, 1, v.reg, RCX);
 	stub_byte(code, (uint8_t)disp);
+}
+
+void stub_move_zmm(struct stub_code *code, bool store, unsigned reg,
+		   int8_t place)
+{
+	static const struct simd_row vmovdqu64 = {.map = MAP_0F, .pp = 0xf3};
+	const struct dec d = {.vector_len = 2};
+
+	evex(code, &vmovdqu64, &d, true, reg, RCX);
+	stub_byte(code, store ? 0x7f : 0x6f);
+	modrm(code, 1, reg, RCX);
+	stub_byte(code, (uint8_t)place);
+}
+
+void stub_move_opmask(struct stub_code *code, bool store, unsigned k)
+{
+	three_byte_vex(code, k, RCX, 1, true, 0, false, 0); /* kmovq */
+	stub_byte(code, store ? 0x91 : 0x90);
+	modrm(code, 0, k, RCX);
 }
 
 static void legacy_prefixes(struct stub_code *code, const struct simd_row *row,
@@ -124,7 +168,9 @@ void stub_encode(struct stub_code *code, const struct simd_row *row,
 		rm = 0;
 	if (row->attr & S_NOMODRM)
 		reg = rm = 0;
-	if (d->is_vex)
+	if (d->is_evex)
+		evex(code, row, d, encoded_w(row, d), reg, rm);
+	else if (d->is_vex)
 		three_byte_vex(
 		    code, reg, rm, vex_map[row->map], encoded_w(row, d),
 		    row->attr & S_NDS ? d->vvvv : 0, d->vector_len, row->pp);

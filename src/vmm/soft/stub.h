@@ -51,6 +51,14 @@ struct stub_vex {
 void stub_vex_reg(struct stub_code *code, struct stub_vex v);
 void stub_vex_mem(struct stub_code *code, struct stub_vex v, int8_t disp);
 
+/*
+ * An EVEX move of the whole register, to or from 64 * place bytes after RCX;
+ * the same of opmask k, 64 bits at RCX.
+ */
+void stub_move_zmm(struct stub_code *code, bool store, unsigned reg,
+		   int8_t place);
+void stub_move_opmask(struct stub_code *code, bool store, unsigned k);
+
 /* Its address to call, or -ENOSPC. */
 int64_t stub_find(struct native *n, const struct stub_code *code);
 

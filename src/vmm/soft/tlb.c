@@ -160,6 +160,7 @@ static struct tlb *table_create(struct cpu *c, unsigned id, uint64_t none)
 	t->align_8 = ~0xff8ull;
 	t->align_16 = ~0xff0ull;
 	t->align_32 = ~0xfe0ull;
+	t->align_64 = ~0xfc0ull;
 	t->target_mask = TARGET_SIZE - 1;
 	t->target_bits = TARGET_SIZE - 1;
 	t->sign_64 = 1ull << 63;

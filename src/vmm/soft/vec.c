@@ -166,6 +166,13 @@ static bool avx_undefined(const struct cpu *c)
 	return !(c->cr4 & CR4_OSXSAVE) || (c->xcr0 & components) != components;
 }
 
+static bool avx512_undefined(const struct cpu *c)
+{
+	uint64_t components = XCR0_SSE | XCR0_AVX | XCR0_AVX512;
+
+	return !(c->cr4 & CR4_OSXSAVE) || (c->xcr0 & components) != components;
+}
+
 /* Blocked for which the exception is #UD, whatever CR0.TS says. */
 static unsigned undefined_now(const struct cpu *c)
 {
@@ -177,6 +184,8 @@ static unsigned undefined_now(const struct cpu *c)
 		blocked |= VEC_SSE;
 	if (avx_undefined(c))
 		blocked |= VEC_AVX;
+	if (avx512_undefined(c))
+		blocked |= VEC_AVX512;
 	return blocked;
 }
 
@@ -200,9 +209,7 @@ void vec_mode_changed(struct cpu *c)
 	if (c->cr0 & CR0_EM)
 		blocked |= VEC_X87;
 	if (c->cr0 & CR0_TS)
-		blocked |= VEC_X87 | VEC_MMX | VEC_SSE | VEC_AVX;
-	if (c->cr0 & CR0_TS && c->cr0 & CR0_MP)
-		blocked |= VEC_WAIT;
+		blocked |= VEC_X87 | VEC_MMX | VEC_SSE | VEC_AVX | VEC_AVX512;
 	if (c->vec_live)
 		blocked |= c->vec_blocked & (VEC_XM | VEC_MF);
 	else

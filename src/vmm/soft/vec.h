@@ -191,6 +191,16 @@ void vec_store_buffer(struct cpu *c, const struct insn *i, uint64_t va,
 const struct insn *exec_ldmxcsr(struct cpu *c, const struct insn *i);
 const struct insn *exec_stmxcsr(struct cpu *c, const struct insn *i);
 
+/* One element of i's memory operand, moved by distance; 1 << lsize bytes. */
+struct insn vec_element(const struct insn *i, int64_t distance);
+void vec_load_element(struct cpu *c, const struct insn *i, int64_t distance,
+		      unsigned lsize, void *to);
+void vec_store_element(struct cpu *c, const struct insn *i, int64_t distance,
+		       unsigned lsize, const void *from);
+/* Faults when an element of the mask may not be written. */
+void vec_check_elements(struct cpu *c, const struct insn *i, uint64_t mask,
+			unsigned lsize);
+
 /* masked.c; bind does nothing for other rows that have an exec. */
 int masked_bind(struct cpu *c, const struct simd_row *row, const struct dec *d,
 		struct insn *i);
@@ -198,6 +208,12 @@ const struct insn *exec_maskmov(struct cpu *c, const struct insn *i);
 const struct insn *exec_maskload(struct cpu *c, const struct insn *i);
 const struct insn *exec_maskstore(struct cpu *c, const struct insn *i);
 const struct insn *exec_gather(struct cpu *c, const struct insn *i);
+
+/* opmask.c, likewise */
+int opmask_bind(struct cpu *c, const struct simd_row *row, const struct dec *d,
+		struct insn *i);
+const struct insn *exec_gather_k(struct cpu *c, const struct insn *i);
+const struct insn *exec_scatter_k(struct cpu *c, const struct insn *i);
 
 /* fpu.c */
 const struct insn *exec_wait(struct cpu *c, const struct insn *i);

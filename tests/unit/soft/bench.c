@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /* The differential bench: choosing, preparing, running, comparing. */
+#include <cpuid.h>
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -37,6 +38,24 @@ static void put_vex(struct choice *ch)
 		    map[d->map]);
 	put(ch, (unsigned)d->rex_w << 7 | (~d->vvvv & 15u) << 3 |
 		    (unsigned)d->vector_len << 2 | pp);
+}
+
+/* With memory, bit 4 of the index is in V'. */
+static void put_evex(struct choice *ch)
+{
+	const struct dec *d = &ch->d;
+	unsigned pp = d->pp == 0x66 ? 1 : d->pp == 0xf3 ? 2 : d->pp ? 3 : 0;
+	bool vsib = simd_vsib(ch->row);
+	unsigned x = vsib ? d->index >> 3 & 1u : d->rm >> 4 & 1u;
+	unsigned v4 = vsib ? d->index >> 4 & 1u : d->vvvv >> 4 & 1u;
+
+	put(ch, 0x62);
+	put(ch, (d->reg & 8 ? 0u : 0x80u) | (x ? 0u : 0x40u) |
+		    (d->rm & 8 ? 0u : 0x20u) | (d->reg & 16 ? 0u : 0x10u) |
+		    d->map);
+	put(ch, (unsigned)d->rex_w << 7 | (~d->vvvv & 15u) << 3 | 4u | pp);
+	put(ch, (unsigned)d->z << 7 | (unsigned)d->vector_len << 5 |
+		    (unsigned)d->b << 4 | (v4 ? 0u : 8u) | d->aaa);
 }
 
 static void put_legacy(struct choice *ch)
@@ -83,7 +102,9 @@ static void put_operand(struct choice *ch)
 static void encode(struct choice *ch)
 {
 	ch->len = 0;
-	if (ch->d.is_vex)
+	if (ch->d.is_evex)
+		put_evex(ch);
+	else if (ch->d.is_vex)
 		put_vex(ch);
 	else
 		put_legacy(ch);
@@ -110,13 +131,23 @@ static unsigned any_gpr(struct bench *b)
 static void choose_registers(struct bench *b, struct choice *ch)
 {
 	const struct simd_row *row = ch->row;
+	unsigned all = row->attr & S_OPMASK ? 8 : row->is_evex ? 32 : 16;
 	struct dec *d = &ch->d;
 
-	d->reg = (uint8_t)(row->attr & S_GREG ? any_gpr(b) : bench_pick(b, 16));
-	d->rm = (uint8_t)(row->attr & S_GRM ? any_gpr(b) : bench_pick(b, 16));
-	d->vvvv = simd_uses_vvvv(row) ? (uint8_t)bench_pick(b, 16) : 0;
+	d->reg = (uint8_t)(row->attr & S_GREG
+			       ? any_gpr(b)
+			       : bench_pick(b, row->how & E_KREG ? 8 : all));
+	d->rm = (uint8_t)(row->attr & S_GRM
+			      ? any_gpr(b)
+			      : bench_pick(b, row->how & E_KRM ? 8 : all));
+	d->vvvv = simd_uses_vvvv(row) ? (uint8_t)bench_pick(b, all) : 0;
 	d->index = (uint8_t)bench_pick(b, 16);
-	if (simd_vsib(row)) {
+	if (simd_vsib(row) && row->is_evex) {
+		d->index = (uint8_t)bench_pick(b, 32);
+		/* Of a scatter they may be the same. */
+		while (row->exec == exec_gather_k && d->index == d->reg)
+			d->index = (uint8_t)bench_pick(b, 32);
+	} else if (simd_vsib(row)) {
 		d->vvvv = (uint8_t)((d->reg + 1 + bench_pick(b, 7)) & 15);
 		d->index = (uint8_t)((d->reg + 8 + bench_pick(b, 8)) & 15);
 	}
@@ -203,12 +234,12 @@ static void indices_in_reach(struct bench *b, struct choice *ch,
 		 limit = 2 * PAGE + (bench_pick(b, 4) ? 0 : 64);
 	bool qword = ch->row->op & 1;
 
-	for (unsigned k = 0; k < 32; k += qword ? 8 : 4) {
+	for (unsigned k = 0; k < (ch->row->is_evex ? 64 : 32);
+	     k += qword ? 8 : 4) {
 		uint64_t value = bench_pick(b, limit - 8) >> ch->i.scale;
-		uint8_t *at =
-		    k < 16 ? x->xmm[n] + k : x->extended + n * 16 + k - 16;
 
-		memcpy(at, &value, qword ? 8 : 4);
+		memcpy(image_vector(b->fake->c.native, x, n, k), &value,
+		       qword ? 8 : 4);
 	}
 }
 
@@ -227,8 +258,7 @@ static void prepare(struct bench *b, struct choice *ch)
 	struct reference *r = &b->r;
 	struct cpu *c = &b->fake->c;
 
-	random_image(&b->rng, &r->image, c->native->rfbm,
-		     c->native->mxcsr_valid);
+	random_image(&b->rng, &r->image, c->native);
 	if (simd_vsib(ch->row))
 		indices_in_reach(b, ch, &r->image);
 	for (unsigned k = 0; k < 16; k++)
@@ -284,14 +314,42 @@ static bool same_registers(struct bench *b)
 	return same;
 }
 
+static unsigned image_bytes(const struct native *n)
+{
+	unsigned bytes = 576;
+
+	for (unsigned k = 2; k < VEC_COMPONENTS; k++)
+		if (n->rfbm & BIT(k))
+			bytes = MAX(bytes, (unsigned)n->component[k].offset +
+					       n->component[k].size);
+	return bytes;
+}
+
+/* What lies between the components is nobody's. */
+static void forget_gaps(struct xsave_image *x, const struct native *n)
+{
+	unsigned at = 576;
+
+	for (unsigned k = 2; k < VEC_COMPONENTS; k++) {
+		if (!(n->rfbm & BIT(k)))
+			continue;
+		if (n->component[k].offset > at)
+			memset((uint8_t *)x + at, 0,
+			       n->component[k].offset - at);
+		at = n->component[k].offset + n->component[k].size;
+	}
+}
+
 static bool same_images(struct xsave_image *ours, struct xsave_image *host,
-			uint64_t rfbm)
+			const struct native *n)
 {
 	const uint8_t *a = (uint8_t *)ours, *z = (uint8_t *)host;
-	unsigned bytes = rfbm & XCR0_AVX ? 576 + 256 : 576;
+	unsigned bytes = image_bytes(n);
 
-	image_normalize(ours, rfbm);
-	image_normalize(host, rfbm);
+	image_normalize(ours, n);
+	image_normalize(host, n);
+	forget_gaps(ours, n);
+	forget_gaps(host, n);
 	if (memcmp(ours, host, bytes) == 0)
 		return true;
 	print_message("fcw %x/%x fsw %x/%x ftw %x/%x mxcsr %x/%x\n", ours->fcw,
@@ -343,6 +401,18 @@ static bool is_xrstor(const struct choice *ch)
 }
 
 /*
+ * What a mask leaves out may fault where the exception's class says NF, and
+ * not be looked at for alignment; of a gather that faults, what is above its
+ * elements may be cleared.
+ */
+static bool is_other_mask(struct bench *b, const struct choice *ch)
+{
+	return ch->row->is_evex && ch->mem && ch->d.aaa != 0 &&
+	       (b->fake->vector != b->r.vector ||
+		(simd_vsib(ch->row) && b->r.vector != NO_FAULT));
+}
+
+/*
  * Where CPUs differ: a gather that faults may have done some of its elements,
  * and XRSTOR some components; MASKMOVQ may fault on bytes that it does not
  * write, and XRSTOR on those of components that it does not load; whether
@@ -351,7 +421,9 @@ static bool is_xrstor(const struct choice *ch)
  */
 static bool may_differ(struct bench *b, const struct choice *ch)
 {
-	if (simd_vsib(ch->row))
+	if (!b->is_intel && is_other_mask(b, ch))
+		return true;
+	if (simd_vsib(ch->row) && !ch->row->is_evex)
 		return b->r.vector != NO_FAULT;
 	if (ch->row->exec == exec_maskmov)
 		return b->r.vector == X86_PF;
@@ -366,6 +438,8 @@ static bool may_differ(struct bench *b, const struct choice *ch)
 
 static bool exception_may_differ(struct bench *b, const struct choice *ch)
 {
+	if (!b->is_intel && is_other_mask(b, ch))
+		return true;
 	if (is_xrstor(ch))
 		return (b->r.vector == X86_PF) != (b->fake->vector == X86_PF);
 	return !simd_vsib(ch->row) && may_differ(b, ch);
@@ -440,8 +514,7 @@ static void compare(struct bench *b, struct choice *ch,
 	if (!may_differ(b, ch)) {
 		same &= same_registers(b);
 		forget_flags(b, ch->row, (void *)c->xsave);
-		same &=
-		    same_images((void *)c->xsave, &b->r.image, c->native->rfbm);
+		same &= same_images((void *)c->xsave, &b->r.image, c->native);
 		if (b->forget) {
 			b->forget(b, ch, memory);
 			b->forget(b, ch, b->fake->page[0]);
@@ -515,13 +588,42 @@ void bench_form(struct bench *b, const struct simd_row *row, bool mem, bool vex,
 	}
 }
 
+void bench_evex(struct bench *b, const struct simd_row *row,
+		const struct dec *form, bool mem, unsigned tries)
+{
+	struct choice ch = {.row = row, .mem = mem};
+	uint8_t modrm = mem ? 0x00 : 0xc0;
+	struct dec d = *form;
+
+	if (row->ext >= 0)
+		modrm |= (uint8_t)(row->ext << 3);
+	d.map = row->map;
+	d.pp = row->pp;
+	d.opcode = row->op;
+	d.modrm = modrm;
+	d.is_vex = d.is_evex = true;
+	if (simd_find_evex(&d, modrm) != row || !host_has(row->feature) ||
+	    !host_has(simd_feature_evex(row, &d)))
+		return;
+	b->forms++;
+	for (unsigned k = 0; k < tries; k++) {
+		ch.d = d;
+		if (d.aaa != 0)
+			ch.d.aaa = (uint8_t)(1 + bench_pick(b, 7));
+		run_one(b, &ch);
+	}
+}
+
 int bench_setup(void **state)
 {
 	struct bench *b = aligned_alloc(64, ALIGN_UP(sizeof(*b), 64));
 	const char *seed = getenv("SEED");
+	unsigned eax, ebx, ecx, edx;
 
 	memset(b, 0, sizeof(*b));
 	b->fake = fake_create();
+	b->is_intel = __get_cpuid(0, &eax, &ebx, &ecx, &edx) &&
+		      ebx == signature_INTEL_ebx;
 	b->code = reference_create();
 	b->rng = seed ? strtoull(seed, NULL, 0) : 1;
 	*state = b;

@@ -31,6 +31,10 @@ struct bench {
 	uint64_t rng;
 	unsigned forms, runs, faults[32];
 
+	/* CPUs differ where the manuals leave it open; the engine is as
+	   Intel's. */
+	bool is_intel;
+
 	/* For rows whose function knows the operand: its bytes. */
 	unsigned operand_bytes;
 	/* Gives state and memory what the instruction asks; or NULL. */
@@ -54,5 +58,9 @@ void bench_place(struct bench *b, struct choice *ch, uint64_t va);
  */
 void bench_form(struct bench *b, const struct simd_row *row, bool mem, bool vex,
 		unsigned vl, bool w, unsigned tries);
+/* The same with an EVEX prefix, whose fields are form's: rex_w, vector_len, b,
+   z, and aaa not 0 for a mask. */
+void bench_evex(struct bench *b, const struct simd_row *row,
+		const struct dec *form, bool mem, unsigned tries);
 
 #endif

@@ -135,15 +135,58 @@ static void random_x87(uint64_t *rng, struct xsave_image *x)
 		random_st(rng, x->st[k]);
 }
 
-void random_image(uint64_t *rng, struct xsave_image *x, uint64_t rfbm,
-		  uint32_t mxcsr_valid)
+uint8_t *image_vector(const struct native *n, struct xsave_image *x,
+		      unsigned reg, unsigned at)
 {
+	uint8_t *bytes = (uint8_t *)x;
+
+	if (reg >= 16)
+		return bytes + n->component[7].offset + (reg - 16) * 64 + at;
+	if (at < 16)
+		return &x->xmm[reg][at];
+	if (at < 32)
+		return bytes + n->component[2].offset + reg * 16 + at - 16;
+	return bytes + n->component[6].offset + reg * 32 + at - 32;
+}
+
+/* Many, few, or no bits. */
+static uint64_t random_mask(uint64_t *rng)
+{
+	uint64_t mask = random_next(rng);
+
+	switch (below(rng, 8)) {
+	case 0:
+		return 0;
+	case 1:
+		return ~0ull;
+	case 2:
+		return mask & random_next(rng) & random_next(rng);
+	case 3:
+		return mask << below(rng, 64);
+	default:
+		return mask;
+	}
+}
+
+void random_image(uint64_t *rng, struct xsave_image *x, const struct native *n)
+{
+	uint64_t rfbm = n->rfbm;
+	uint32_t mxcsr_valid = n->mxcsr_valid;
+
 	memset(x, 0, VCPU_XSAVE_SIZE);
 	x->xstate_bv = rfbm;
 	random_x87(rng, x);
 	random_vectors(rng, x->xmm, sizeof(x->xmm));
-	if (rfbm & XCR0_AVX)
-		random_vectors(rng, x->extended, 256);
+	for (unsigned k = 2; k < VEC_COMPONENTS; k++)
+		if (rfbm & BIT(k))
+			random_vectors(rng,
+				       (uint8_t *)x + n->component[k].offset,
+				       n->component[k].size);
+	for (unsigned k = 0; k < 8 && rfbm & BIT(5); k++) {
+		uint64_t mask = random_mask(rng);
+
+		memcpy((uint8_t *)x + n->component[5].offset + k * 8, &mask, 8);
+	}
 	x->mxcsr = MXCSR_MASKS;
 	if (below(rng, 2))
 		x->mxcsr |= (uint32_t)random_next(rng) & 0xe07f;

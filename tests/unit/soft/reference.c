@@ -56,6 +56,15 @@ static struct {
 	sigjmp_buf escape;
 } now;
 
+/* Of the signal's frame (asm/sigcontext.h, struct _fpx_sw_bytes). */
+static uint32_t xstate_size(const uint8_t *fp)
+{
+	uint32_t size;
+
+	memcpy(&size, fp + 464 + 16, sizeof(size));
+	return size;
+}
+
 static void on_trap(const struct trap *trap)
 {
 	struct reference *r = now.r;
@@ -66,9 +75,10 @@ static void on_trap(const struct trap *trap)
 	r->rflags = trap->rflags;
 	r->vector = trap->vector;
 	r->cr2 = trap->cr2;
-	memcpy(&r->image, trap->fp, 576);
-	if (now.rfbm & XCR0_AVX)
-		memcpy((uint8_t *)&r->image + 576, trap->fp + 576, 256);
+	memcpy(&r->image, trap->fp,
+	       now.rfbm & XCR0_AVX
+		   ? MIN(xstate_size(trap->fp), sizeof(r->image))
+		   : 576);
 	siglongjmp(now.escape, 1);
 }
 
@@ -113,14 +123,16 @@ static void normalize_x87(struct xsave_image *x)
 	memset(x->st, 0, sizeof(x->st));
 }
 
-void image_normalize(struct xsave_image *x, uint64_t rfbm)
+void image_normalize(struct xsave_image *x, const struct native *n)
 {
 	if (!(x->xstate_bv & XCR0_X87))
 		normalize_x87(x);
 	if (!(x->xstate_bv & XCR0_SSE))
 		memset(x->xmm, 0, sizeof(x->xmm));
-	if (rfbm & XCR0_AVX && !(x->xstate_bv & XCR0_AVX))
-		memset(x->extended, 0, 256);
+	for (unsigned k = 2; k < VEC_COMPONENTS; k++)
+		if (n->rfbm & BIT(k) && !(x->xstate_bv & BIT(k)))
+			memset((uint8_t *)x + n->component[k].offset, 0,
+			       n->component[k].size);
 	for (unsigned k = 0; k < 8; k++)
 		memset(x->st[k] + 10, 0, 6);
 	x->fip = x->fdp = x->fop = 0;

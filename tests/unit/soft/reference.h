@@ -28,6 +28,6 @@ void reference_run(struct reference *r, uint8_t *code, unsigned len,
 		   uint64_t rfbm);
 /* Components that are not in XSTATE_BV get their initial values, all else
    that says nothing zeros: so that two images can be compared. */
-void image_normalize(struct xsave_image *x, uint64_t rfbm);
+void image_normalize(struct xsave_image *x, const struct native *n);
 
 #endif

@@ -71,6 +71,7 @@ static bool is_ours(const ZydisDecodedInstruction *z)
 	case ZYDIS_ISA_EXT_AVX2:
 	case ZYDIS_ISA_EXT_AVX2GATHER:
 	case ZYDIS_ISA_EXT_AVXAES:
+	case ZYDIS_ISA_EXT_AVX512VEX:
 	case ZYDIS_ISA_EXT_F16C:
 	case ZYDIS_ISA_EXT_FMA:
 	case ZYDIS_ISA_EXT_GFNI:
@@ -174,8 +175,8 @@ static void compare(struct score *s, const ZydisDecoder *decoder,
 
 	encode(f);
 	row = simd_find(f->map, f->pp, f->op, f->modrm, f->vex, f->vl, f->w);
-	if (row && f->vvvv && !simd_uses_vvvv(row))
-		row = NULL; /* as the decoder has it */
+	if (row && f->vvvv && (!simd_uses_vvvv(row) || row->attr & S_OPMASK))
+		row = NULL; /* as the decoder has it: 9 is no opmask */
 	if (row && simd_vsib(row))
 		/* An index that is neither destination nor mask. */
 		f->bytes[f->len] = (uint8_t)((f->modrm + 8) & 0x38);

@@ -137,7 +137,7 @@ static void make_area(struct bench *b, uint8_t *area, bool compact)
 	struct native *n = b->fake->c.native;
 	unsigned bytes = 576 + (n->rfbm & XCR0_AVX ? 256 : 0);
 
-	random_image(&b->rng, &image, n->rfbm, n->mxcsr_valid);
+	random_image(&b->rng, &image, n);
 	image.xstate_bv &= random_next(&b->rng);
 	if (compact) {
 		/* AVX, the only one here, follows the header in both. */

@@ -42,14 +42,30 @@ static void legacy(struct emit *e, struct op op, bool r, bool x, bool b,
 	emit_byte(e, op.opcode);
 }
 
+static const uint8_t map[MAP_COUNT] = {
+    [MAP_0F] = 1, [MAP_0F38] = 2, [MAP_0F3A] = 3};
+
+static unsigned pp_field(uint8_t prefix)
+{
+	return prefix == 0x66 ? 1 : prefix == 0xf3 ? 2 : prefix == 0xf2 ? 3 : 0;
+}
+
+/* x, b: bits 4 and 3 of a register in ModRM.rm, else as legacy()'s. */
+static void evex(struct emit *e, struct op op, unsigned reg, bool x, bool b)
+{
+	emit_byte(e, 0x62);
+	emit_byte(e, (uint8_t)((reg & 8 ? 0 : 0x80) | !x << 6 | !b << 5 |
+			       (reg & 16 ? 0 : 0x10) | map[op.map]));
+	emit_byte(e, (uint8_t)(op.w << 7 | (~op.vvvv & 15) << 3 | 4 |
+			       pp_field(op.prefix)));
+	emit_byte(e, (uint8_t)(op.z << 7 | op.ll << 5 | op.b << 4 |
+			       (op.vvvv & 16 ? 0 : 8) | op.aaa));
+	emit_byte(e, op.opcode);
+}
+
 static void vex(struct emit *e, struct op op, bool r, bool x, bool b)
 {
-	static const uint8_t map[MAP_COUNT] = {
-	    [MAP_0F] = 1, [MAP_0F38] = 2, [MAP_0F3A] = 3};
-	unsigned pp = op.prefix == 0x66   ? 1
-		      : op.prefix == 0xf3 ? 2
-		      : op.prefix == 0xf2 ? 3
-					  : 0;
+	unsigned pp = pp_field(op.prefix);
 
 	emit_byte(e, 0xc4);
 	emit_byte(e, (uint8_t)(!r << 7 | !x << 6 | !b << 5 | map[op.map]));
@@ -67,16 +83,20 @@ void emit_op_reg(struct emit *e, struct op op, unsigned reg, unsigned rm)
 {
 	bool need_rex = (op.byte_reg && reg >= 4) || (op.byte_rm && rm >= 4);
 
-	if (op.vex)
+	if (op.evex)
+		evex(e, op, reg, rm & 16, rm & 8);
+	else if (op.vex)
 		vex(e, op, reg & 8, false, rm & 8);
 	else
 		legacy(e, op, reg & 8, false, rm & 8, need_rex);
 	modrm(e, 3, reg, rm);
 }
 
-static void address(struct emit *e, unsigned reg, struct mem mem)
+/* can_small: a byte's displacement is that, and no multiple (EVEX). */
+static void address(struct emit *e, unsigned reg, struct mem mem,
+		    bool can_small)
 {
-	bool small = mem.disp == (int8_t)mem.disp;
+	bool small = can_small && mem.disp == (int8_t)mem.disp;
 	bool none = mem.disp == 0 && (mem.base & 7) != HOST_RBP;
 	unsigned mod = none ? 0 : small ? 1 : 2;
 	bool sib = mem.index != HOST_NONE || (mem.base & 7) == HOST_RSP ||
@@ -101,11 +121,13 @@ void emit_op_mem(struct emit *e, struct op op, unsigned reg, struct mem mem)
 	bool x = mem.index != HOST_NONE && mem.index & 8;
 	bool b = mem.base != HOST_NONE && mem.base & 8;
 
-	if (op.vex)
+	if (op.evex)
+		evex(e, op, reg, x, b);
+	else if (op.vex)
 		vex(e, op, reg & 8, x, b);
 	else
 		legacy(e, op, reg & 8, x, b, op.byte_reg && reg >= 4);
-	address(e, reg, mem);
+	address(e, reg, mem, !op.evex);
 }
 
 void emit_op_plain(struct emit *e, struct op op)

@@ -57,6 +57,8 @@ struct op {
 	bool no_rex;   /* AH.. BH: numbers 4-7 mean those */
 	bool vex, vex_l;
 	uint8_t vvvv;
+	bool evex, z, b; /* EVEX's fields; registers are of 32 */
+	uint8_t ll, aaa;
 };
 
 void emit_byte(struct emit *e, uint8_t byte);

@@ -241,7 +241,8 @@ static void frame_fill(struct cpu *c, struct tlb *t)
 	t->r15 = c->gpr[15];
 	t->fs_base = c->seg[SEG_FS].base;
 	t->gs_base = c->seg[SEG_GS].base;
-	t->vec_blocked = c->vec_blocked;
+	t->vec_blocked = c->vec_blocked & ~VEC_AVX512;
+	t->vec_blocked_512 = c->vec_blocked;
 }
 
 static void frame_take(struct cpu *c, const struct tlb *t)
@@ -329,12 +330,17 @@ const struct insn *jit_run(struct cpu *c, const struct block *b)
 	return i->exec(c, i);
 }
 
-/* A block with vector instructions began with vec_blocked clear. */
-static bool vec_still_clear(struct cpu *c, bool was_clear)
+/*
+ * A block with vector instructions began with nothing in their way, but for
+ * AVX-512's, which it may be without.
+ */
+static bool vec_still_clear(struct cpu *c, unsigned was)
 {
-	if (c->vec_blocked == VEC_DEAD && was_clear)
+	if ((was & ~VEC_AVX512) != 0)
+		return true;
+	if ((c->vec_blocked & ~VEC_AVX512) == VEC_DEAD)
 		vec_enter(c);
-	return c->vec_blocked == 0 || !was_clear;
+	return (c->vec_blocked & ~was) == 0;
 }
 
 /*
@@ -347,7 +353,7 @@ uint64_t jit_interp(struct cpu *c, uint64_t at)
 	const struct insn *i =
 	    (const struct insn *)(const void *)(c->arena + at);
 	struct tlb *t = c->tlb;
-	bool vec_clear = t->vec_blocked == 0;
+	unsigned vec_was = (unsigned)t->vec_blocked_512;
 	struct insn *alone;
 
 	frame_take(c, t);
@@ -364,7 +370,7 @@ uint64_t jit_interp(struct cpu *c, uint64_t at)
 		return 0;
 	verify_turn_over(c);
 	if (c->tlb != t || c->kick != 0 || t->kick != 0 || block_is_dead(i) ||
-	    !vec_still_clear(c, vec_clear)) {
+	    !vec_still_clear(c, vec_was)) {
 		c->rip = next_rip(c, alone);
 		return 0;
 	}

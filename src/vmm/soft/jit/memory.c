@@ -145,8 +145,9 @@ static uint8_t *tag_check(struct translation_unit *u, struct mem at,
 {
 	if (p->align != 0)
 		return offset_check(u, at, 0,
-				    p->align == 31 ? FRAME(align_32)
-						   : FRAME(align_16));
+				    p->align == 63   ? FRAME(align_64)
+				    : p->align == 31 ? FRAME(align_32)
+						     : FRAME(align_16));
 	return offset_check(u, at, p->bytes - 1, FRAME(page_bits));
 }
 
@@ -163,13 +164,14 @@ static uint8_t *site_check(struct translation_unit *u, struct mem at,
 			    : p->bytes == 4  ? FRAME(align_4)
 			    : p->bytes == 8  ? FRAME(align_8)
 			    : p->bytes == 16 ? FRAME(align_16)
-					     : FRAME(align_32));
+			    : p->bytes == 32 ? FRAME(align_32)
+					     : FRAME(align_64));
 }
 
 static bool has_site(const struct translation_unit *u, const struct probe *p)
 {
 	return u->b->is_hot && !(u->i->flags & INSN_WANDERS) &&
-	       p->bytes <= 32 && (p->bytes & (p->bytes - 1)) == 0;
+	       p->bytes <= 64 && (p->bytes & (p->bytes - 1)) == 0;
 }
 
 /* By the TLB at once. */

@@ -273,10 +273,7 @@ static bool decode_again(struct translation_unit *u)
 	if (!same_insn(&again, i))
 		return false;
 	u->o = i->op == OP_NONE_ROW ? NULL : &opcode_table[i->op];
-	u->row = u->o != NULL
-		     ? NULL
-		     : simd_find(u->d.map, u->d.pp, u->d.opcode, u->d.modrm,
-				 u->d.is_vex, u->d.vector_len, u->d.rex_w);
+	u->row = u->o != NULL ? NULL : simd_row_of(&u->d);
 	return true;
 }
 
@@ -334,23 +331,34 @@ static void instruction(struct translation_unit *u)
 		u->detour[n].back = u->e.at;
 }
 
-static bool has_vector(struct translation_unit *u)
+enum vectors { NO_VECTORS, VECTORS, VECTORS_512 };
+
+static enum vectors vectors_of(struct translation_unit *u)
 {
+	enum vectors all = NO_VECTORS;
+
 	for (unsigned k = 0; k < u->b->count; k++) {
 		u->i = &u->b->insn[1 + k];
-		if (u->i->op == OP_NONE_ROW && u->i->exec != exec_ud &&
-		    decode_again(u) && is_plain_vector(u->row))
-			return true;
+		if (u->i->op != OP_NONE_ROW || u->i->exec == exec_ud ||
+		    !decode_again(u) || !is_plain_vector(u->row))
+			continue;
+		if (u->d.is_evex || u->row->attr & S_OPMASK)
+			return VECTORS_512;
+		all = VECTORS;
 	}
-	return false;
+	return all;
 }
 
 /* Vector instructions may run, or tier 0 runs the block. */
-static void vec_check(struct translation_unit *u)
+static void vec_check(struct translation_unit *u, enum vectors vectors)
 {
 	uint8_t *clear;
 
-	emit_load(&u->e, T1, FRAME(vec_blocked));
+	if (vectors == NO_VECTORS)
+		return;
+	emit_load(&u->e, T1,
+		  vectors == VECTORS_512 ? FRAME(vec_blocked_512)
+					 : FRAME(vec_blocked));
 	clear = emit_jrcxz(&u->e);
 	detour_add(u, AWAY_EXIT, emit_jmp(&u->e), 0);
 	emit_here8(&u->e, clear);
@@ -359,8 +367,7 @@ static void vec_check(struct translation_unit *u)
 static bool walk(struct translation_unit *u)
 {
 	u->k = 0;
-	if (has_vector(u))
-		vec_check(u);
+	vec_check(u, vectors_of(u));
 	u->loop = u->e.at;
 	if (u->c->jit->verify != NULL)
 		call_emit(u, JIT_CALL_ARRIVAL, &u->b->insn[0]);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * Vector instructions (x86/opcodes_simd.def) as themselves. What has a
- * function of its own, and x87, which leaves traces of its address behind,
- * stays with tier 0.
+ * Vector instructions (x86/opcodes_simd.def, opcodes_evex.def) as themselves.
+ * What has a function of its own, and x87, which leaves traces of its address
+ * behind, stays with tier 0; so does a memory operand with an opmask where
+ * the whole of it is not at hand.
  */
 #include "vmm/soft/jit/translate.h"
 
@@ -27,6 +28,11 @@ static struct op vector_op(const struct translation_unit *u)
 	    .vex = u->d.is_vex,
 	    .vex_l = u->d.vector_len != 0,
 	    .vvvv = row->attr & S_NDS ? u->d.vvvv : 0,
+	    .evex = u->d.is_evex,
+	    .z = u->d.z,
+	    .b = u->d.b,
+	    .ll = u->d.vector_len,
+	    .aaa = u->d.aaa,
 	};
 }
 
