@@ -70,6 +70,15 @@ static bool host_has_leaf(uint32_t leaf)
 	return host_cpuid(leaf & 0x80000000, 0).eax >= leaf;
 }
 
+/* With OSXSAVE only. */
+static uint64_t host_xcr0(void)
+{
+	uint32_t eax, edx;
+
+	__asm__("xgetbv" : "=a"(eax), "=d"(edx) : "c"(0));
+	return (uint64_t)edx << 32 | eax;
+}
+
 /* -- what can be offered at all
  * --------------------------------------------------------- */
 
@@ -79,12 +88,7 @@ static bool host_has_leaf(uint32_t leaf)
  * runs it there.
  */
 static const uint16_t not_implemented[] = {
-    X86_FEATURE_PKU,          X86_FEATURE_AVX512F,
-    X86_FEATURE_AVX512DQ,     X86_FEATURE_AVX512IFMA,
-    X86_FEATURE_AVX512CD,     X86_FEATURE_AVX512BW,
-    X86_FEATURE_AVX512VL,     X86_FEATURE_AVX512VBMI,
-    X86_FEATURE_AVX512VBMI2,  X86_FEATURE_AVX512VNNI,
-    X86_FEATURE_AVX512BITALG, X86_FEATURE_AVX512VPOPCNTDQ,
+    X86_FEATURE_PKU,
 };
 
 /* Ours whatever the host has: the engine needs nothing of it for them. */
@@ -236,6 +240,11 @@ static void take_host(bool has[], bool is_amd)
 	/* Without the host's XSAVE, vector state is FXSAVE's. */
 	if (!has[X86_FEATURE_OSXSAVE])
 		has[X86_FEATURE_XSAVE] = false;
+	/* The soft engine moves masks of 64 bits (BW; Xeon Phi is without),
+	   and the host's kernel may have no place for the state. */
+	if (!has[X86_FEATURE_AVX512BW] || !has[X86_FEATURE_XSAVE] ||
+	    (host_xcr0() & XCR0_AVX512) != XCR0_AVX512)
+		has[X86_FEATURE_AVX512F] = false;
 }
 
 static int reduce_to_model(struct cpu_model *m, const char *name,
@@ -340,6 +349,20 @@ static void drop_orphans(bool has[])
 	    {X86_FEATURE_F16C, X86_FEATURE_AVX},
 	    {X86_FEATURE_VAES, X86_FEATURE_AVX},
 	    {X86_FEATURE_VPCLMULQDQ, X86_FEATURE_AVX},
+	    {X86_FEATURE_AVX512F, X86_FEATURE_AVX2},
+	    {X86_FEATURE_AVX512F, X86_FEATURE_FMA},
+	    {X86_FEATURE_AVX512F, X86_FEATURE_F16C},
+	    {X86_FEATURE_AVX512BW, X86_FEATURE_AVX512F},
+	    {X86_FEATURE_AVX512CD, X86_FEATURE_AVX512F},
+	    {X86_FEATURE_AVX512DQ, X86_FEATURE_AVX512F},
+	    {X86_FEATURE_AVX512VL, X86_FEATURE_AVX512F},
+	    {X86_FEATURE_AVX512IFMA, X86_FEATURE_AVX512F},
+	    {X86_FEATURE_AVX512VNNI, X86_FEATURE_AVX512F},
+	    {X86_FEATURE_AVX512VPOPCNTDQ, X86_FEATURE_AVX512F},
+	    {X86_FEATURE_AVX512VBMI, X86_FEATURE_AVX512BW},
+	    {X86_FEATURE_AVX512VBMI2, X86_FEATURE_AVX512BW},
+	    {X86_FEATURE_AVX512BITALG, X86_FEATURE_AVX512BW},
+	    {X86_FEATURE_AVX512BF16, X86_FEATURE_AVX512BW},
 	    {X86_FEATURE_XSAVEOPT, X86_FEATURE_XSAVE},
 	    {X86_FEATURE_XSAVEC, X86_FEATURE_XSAVE},
 	    {X86_FEATURE_XGETBV1, X86_FEATURE_XSAVE},
@@ -676,8 +699,10 @@ static struct cpuid_regs basic_leaf(struct vmcpu *vcpu, uint32_t leaf,
 		break;
 	case 7:
 		r = feature_words(m, 7, subleaf);
-		if (subleaf == 0 && m->has[X86_FEATURE_BHI_CTRL])
-			r.eax = 2; /* the last subleaf */
+		if (subleaf == 0) /* the last subleaf */
+			r.eax = m->has[X86_FEATURE_BHI_CTRL]     ? 2
+				: m->has[X86_FEATURE_AVX512BF16] ? 1
+								 : 0;
 		break;
 	case 0xb:
 		r = topology_leaf(vcpu, subleaf);

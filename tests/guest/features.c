@@ -65,6 +65,20 @@ INSN(getsec, ".byte 0x0f, 0x37");
 INSN(xbegin, ".byte 0xc7, 0xf8, 0, 0, 0, 0");
 INSN(avx512, ".byte 0x62, 0xf1, 0x7c, 0x48, 0x28, 0xc0");
 INSN(kmov, ".byte 0xc5, 0xf8, 0x90, 0xc0");
+INSN(kmovq, ".byte 0xc4, 0xe1, 0xf8, 0x90, 0xc0");
+INSN(avx512dq, ".byte 0x62, 0xf1, 0x7c, 0x48, 0x54, 0xc0");
+INSN(avx512bw, ".byte 0x62, 0xf1, 0x7d, 0x48, 0xfc, 0xc0");
+INSN(avx512cd, ".byte 0x62, 0xf2, 0x7d, 0x48, 0x44, 0xc0");
+INSN(avx512vl, ".byte 0x62, 0xf1, 0x7c, 0x08, 0x28, 0xc0");
+INSN(avx512ifma, ".byte 0x62, 0xf2, 0xfd, 0x48, 0xb4, 0xc0");
+INSN(avx512vbmi, ".byte 0x62, 0xf2, 0x7d, 0x48, 0x8d, 0xc0");
+INSN(avx512vbmi2, ".byte 0x62, 0xf2, 0xfd, 0x48, 0x70, 0xc0");
+INSN(avx512vnni, ".byte 0x62, 0xf2, 0x7d, 0x48, 0x50, 0xc0");
+INSN(avx512bitalg, ".byte 0x62, 0xf2, 0x7d, 0x48, 0x54, 0xc0");
+INSN(avx512vpopcntdq, ".byte 0x62, 0xf2, 0x7d, 0x48, 0x55, 0xc0");
+INSN(avx512bf16, ".byte 0x62, 0xf2, 0x7e, 0x48, 0x52, 0xc0");
+INSN(avx512fp16, ".byte 0x62, 0xf5, 0x7c, 0x48, 0x58, 0xc0");
+INSN(vp2intersect, ".byte 0x62, 0xf2, 0x7f, 0x48, 0x68, 0xc0");
 INSN(xop, ".byte 0x8f, 0xe8, 0x78, 0x9e, 0xc0, 0");
 INSN(three_dnow, ".byte 0x0f, 0x0f, 0xc0, 0x9e");
 
@@ -111,15 +125,29 @@ static const struct feature table[] = {
     {"rtm: XBEGIN", 7, 0, B, 11, i_xbegin},
     {"avx512f", 7, 0, B, 16, i_avx512},
     {"avx512f: KMOV", 7, 0, B, 16, i_kmov},
+    {"avx512dq", 7, 0, B, 17, i_avx512dq},
     {"rdseed", 7, 0, B, 18, i_rdseed},
     {"adx", 7, 0, B, 19, i_adx},
     {"smap: CLAC", 7, 0, B, 20, i_smap},
+    {"avx512ifma", 7, 0, B, 21, i_avx512ifma},
     {"clflushopt", 7, 0, B, 23, i_clflushopt},
     {"clwb", 7, 0, B, 24, i_clwb},
+    {"avx512cd", 7, 0, B, 28, i_avx512cd},
     {"sha", 7, 0, B, 29, i_sha},
+    {"avx512bw", 7, 0, B, 30, i_avx512bw},
+    {"avx512bw: KMOVQ", 7, 0, B, 30, i_kmovq},
+    {"avx512vl", 7, 0, B, 31, i_avx512vl},
+    {"avx512vbmi", 7, 0, C, 1, i_avx512vbmi},
     {"pku: RDPKRU", 7, 0, C, 3, i_pku},
+    {"avx512vbmi2", 7, 0, C, 6, i_avx512vbmi2},
     {"gfni", 7, 0, C, 8, i_gfni},
+    {"avx512vnni", 7, 0, C, 11, i_avx512vnni},
+    {"avx512bitalg", 7, 0, C, 12, i_avx512bitalg},
+    {"avx512vpopcntdq", 7, 0, C, 14, i_avx512vpopcntdq},
     {"rdpid", 7, 0, C, 22, i_rdpid},
+    {"vp2intersect", 7, 0, D, 8, i_vp2intersect},
+    {"avx512fp16", 7, 0, D, 23, i_avx512fp16},
+    {"avx512bf16", 7, 1, A, 5, i_avx512bf16},
     {"xsavec", 0xd, 1, A, 1, i_xsavec},
     {"lahf_lm: LAHF", 0x80000001, 0, C, 0, i_lahf},
     {"lahf_lm: SAHF", 0x80000001, 0, C, 0, i_sahf},
@@ -325,18 +353,69 @@ static void leaves(void)
 	check_eq(address >> 8 & 0xff, shown(7, 0, C, 16) ? 57 : 48,
 		 "linear address bits");
 	check_eq(shown(1, 0, D, 9) && one.b >> 24 == 0, 1, "APIC id");
-	check_eq(cpuid(7, 1).a | cpuid(7, 1).b | cpuid(7, 1).c, 0,
+	check_eq(cpuid(7, 2).a | cpuid(7, 2).b | cpuid(7, 2).c, 0,
 		 "a subleaf that is not there");
+	check(cpuid(7, 0).a >= 1 || cpuid(7, 1).a == 0, "leaf 7's last");
+}
+
+/* -- XCR0
+ * ----------------------------------------------------------------------- */
+
+static void set_xcr0(uint32_t value, bool works, const char *name)
+{
+	TRY("xsetbv", ::"c"(0), "a"(value), "d"(0) : "memory");
+	if (works)
+		check_eq(fault.vector, NO_FAULT, name);
+	else
+		fault_is(GP, 0, name);
+}
+
+/* What there is, in whole families (SDM vol. 1, 13.3). */
+static void extended_control(void)
+{
+	bool avx = shown(1, 0, C, 28), avx512 = shown(7, 0, B, 16);
+
+	WRITE_CR(4, READ_CR(4) | BIT(18));
+	check_eq(cpuid(0xd, 0).a, avx512 ? 0xe7 : avx ? 7 : 3, "XCR0's bits");
+	set_xcr0(3, true, "XCR0: SSE");
+	set_xcr0(2, false, "XCR0 without x87: #GP(0)");
+	set_xcr0(5, false, "XCR0: AVX without SSE: #GP(0)");
+	set_xcr0(0xe3, false, "XCR0: AVX-512 without AVX: #GP(0)");
+	set_xcr0(0x67, false, "XCR0: AVX-512 without ZMM16-31: #GP(0)");
+	set_xcr0(0xa7, false, "XCR0: AVX-512 without ZMM_Hi256: #GP(0)");
+	set_xcr0(0xc7, false, "XCR0: AVX-512 without opmasks: #GP(0)");
+	set_xcr0(0x207, false, "XCR0: PKRU: #GP(0)");
+	set_xcr0(0xe7, avx512, "XCR0: AVX-512 as avx512f");
+	if (avx512) {
+		check_eq(cpuid(0xd, 5).a, 64, "opmasks: 64 bytes");
+		check_eq(cpuid(0xd, 6).a, 512, "ZMM_Hi256: 512 bytes");
+		check_eq(cpuid(0xd, 7).a, 1024, "ZMM16-31: 1024 bytes");
+		check_eq(cpuid(0xd, 0).b, cpuid(0xd, 7).a + cpuid(0xd, 7).b,
+			 "XSAVE area for XCR0");
+	}
+	if (avx) {
+		set_xcr0(7, true, "XCR0: AVX");
+		call(i_avx512);
+		check_eq(fault.vector, UD, "EVEX without XCR0's bits: #UD");
+		call(i_kmov);
+		check_eq(fault.vector, UD, "KMOV without XCR0's bits: #UD");
+		call(i_avx);
+		check_eq(fault.vector, NO_FAULT, "VEX without them");
+	}
+	set_xcr0(avx512 ? 0xe7 : avx ? 7 : 3, true, "XCR0: all");
+	WRITE_CR(0, READ_CR(0) | BIT(3));
+	call(i_avx512);
+	check_eq(fault.vector, avx512 ? NM : UD, "EVEX with CR0.TS");
+	call(i_kmov);
+	check_eq(fault.vector, avx512 ? NM : UD, "KMOV with CR0.TS");
+	WRITE_CR(0, READ_CR(0) & ~BIT(3));
 }
 
 void payload(void)
 {
 	WRITE_CR(4, READ_CR(4) | 0x600);
-	if (shown(1, 0, C, 26)) {
-		WRITE_CR(4, READ_CR(4) | BIT(18));
-		__asm__ volatile("xsetbv" ::"c"(0),
-				 "a"(shown(1, 0, C, 28) ? 7 : 3), "d"(0));
-	}
+	if (shown(1, 0, C, 26))
+		extended_control();
 	instructions();
 	control();
 	msrs();

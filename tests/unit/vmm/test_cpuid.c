@@ -71,6 +71,47 @@ static void test_levels(void **state)
 	cpu_model_destroy(m);
 }
 
+static void test_level_4(void **state)
+{
+	struct cpu_model *m = model("host", NULL);
+	uint64_t all = XCR0_X87 | XCR0_SSE | XCR0_AVX | XCR0_AVX512;
+
+	assert_non_null(m);
+	if (!cpu_model_has(m, X86_FEATURE_AVX512F)) {
+		cpu_model_destroy(m);
+		assert_int_equal(refused("x86-64-v4", NULL, "lacks avx"),
+				 -ENOTSUP);
+		return;
+	}
+	assert_int_equal(cpu_model_xcr0(m), all);
+	cpu_model_destroy(m);
+	m = model("x86-64-v4", NULL);
+	assert_non_null(m);
+	HAS(m, AVX512F);
+	HAS(m, AVX512BW);
+	HAS(m, AVX512CD);
+	HAS(m, AVX512DQ);
+	HAS(m, AVX512VL);
+	HAS_NO(m, AVX512VBMI);
+	HAS_NO(m, AVX512VNNI);
+	assert_int_equal(cpu_model_xcr0(m), all);
+	cpu_model_destroy(m);
+	/* They go with what they stand on, and their state with them. */
+	m = model("x86-64-v4", "-fma");
+	assert_non_null(m);
+	HAS(m, AVX2);
+	HAS_NO(m, AVX512F);
+	HAS_NO(m, AVX512VL);
+	assert_int_equal(cpu_model_xcr0(m), XCR0_X87 | XCR0_SSE | XCR0_AVX);
+	cpu_model_destroy(m);
+	m = model("host", "-avx512bw");
+	assert_non_null(m);
+	HAS(m, AVX512F);
+	HAS_NO(m, AVX512VBMI);
+	HAS_NO(m, AVX512BITALG);
+	cpu_model_destroy(m);
+}
+
 static void test_features(void **state)
 {
 	struct cpu_model *m = model("x86-64", "+popcnt,-rdtscp");
@@ -133,9 +174,8 @@ static void test_refused(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_levels),
-	    cmocka_unit_test(test_features),
-	    cmocka_unit_test(test_absent),
+	    cmocka_unit_test(test_levels),   cmocka_unit_test(test_level_4),
+	    cmocka_unit_test(test_features), cmocka_unit_test(test_absent),
 	    cmocka_unit_test(test_refused),
 	};
 
