@@ -231,6 +231,9 @@ static bool get_vex(struct decoder *s, uint8_t first)
 		d->b = p3 >> 4 & 1;
 	}
 	if (s->code_size != 8) {
+		if (d->vvvv & 16)
+			return false; /* EVEX.V' is not ignored */
+		d->evex_r2 = 0;
 		d->vvvv3 = (d->vvvv & 8) != 0;
 		d->vvvv &= 7;
 		s->rex &= REX_W;
