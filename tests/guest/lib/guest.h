@@ -6,11 +6,7 @@
 #ifndef GUEST_H
 #define GUEST_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include "ports.h"
+#include "lines.h"
 
 /* -- selectors of the payload's GDT -------------------------------------- */
 
@@ -46,36 +42,6 @@ void idt_load(uint16_t limit);
 
 /* -- instructions -------------------------------------------------------- */
 
-static inline void outb(uint16_t port, uint8_t v)
-{
-	__asm__ volatile("outb %0, %1" ::"a"(v), "Nd"(port) : "memory");
-}
-static inline void outw(uint16_t port, uint16_t v)
-{
-	__asm__ volatile("outw %0, %1" ::"a"(v), "Nd"(port) : "memory");
-}
-static inline void outl(uint16_t port, uint32_t v)
-{
-	__asm__ volatile("outl %0, %1" ::"a"(v), "Nd"(port) : "memory");
-}
-static inline uint8_t inb(uint16_t port)
-{
-	uint8_t v;
-	__asm__ volatile("inb %1, %0" : "=a"(v) : "Nd"(port) : "memory");
-	return v;
-}
-static inline uint16_t inw(uint16_t port)
-{
-	uint16_t v;
-	__asm__ volatile("inw %1, %0" : "=a"(v) : "Nd"(port) : "memory");
-	return v;
-}
-static inline uint32_t inl(uint16_t port)
-{
-	uint32_t v;
-	__asm__ volatile("inl %1, %0" : "=a"(v) : "Nd"(port) : "memory");
-	return v;
-}
 static inline uint64_t rdmsr(uint32_t msr)
 {
 	uint32_t lo, hi;
@@ -132,11 +98,6 @@ static inline void pause_cpu(void)
 
 /* -- checks -------------------------------------------------------------- */
 
-void say(const char *text);
-bool check_at(const char *file, int line, bool ok, const char *name);
-bool check_eq_at(const char *file, int line, uint64_t got, uint64_t want,
-		 const char *name);
-void skip(const char *name, const char *why);
 int64_t host(enum host_fn fn, uint64_t a, uint64_t b, uint64_t c);
 _Noreturn void finish(void);
 

@@ -34,110 +34,7 @@ _Noreturn void user_leave(uint64_t value);
 void runtime_main(void);
 void runtime_trap(struct frame *frame);
 
-void *memset(void *to, int c, size_t n);
-void *memcpy(void *to, const void *from, size_t n);
-
-void *memset(void *to, int c, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		((volatile uint8_t *)to)[i] = (uint8_t)c;
-	return to;
-}
-
-void *memcpy(void *to, const void *from, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		((volatile uint8_t *)to)[i] = ((const uint8_t *)from)[i];
-	return to;
-}
-
-/* -- lines --------------------------------------------------------------- */
-
-struct line {
-	char text[LINE_MAX_BYTES];
-	unsigned used;
-};
-
-static void add(struct line *l, const char *text)
-{
-	while (*text != '\0' && l->used < sizeof(l->text) - 1)
-		l->text[l->used++] = *text++;
-	l->text[l->used] = '\0';
-}
-
-static void add_hex(struct line *l, uint64_t v)
-{
-	char digits[17];
-	unsigned n = 16;
-
-	digits[16] = '\0';
-	do
-		digits[--n] = "0123456789abcdef"[v & 15];
-	while ((v >>= 4) != 0);
-	add(l, "0x");
-	add(l, digits + n);
-}
-
-void say(const char *text)
-{
-	outl(PORT_LINE, (uint32_t)(uintptr_t)text);
-}
-
-static void add_result(struct line *l, bool ok, const char *name)
-{
-	l->used = 0;
-	add(l, ok ? "ok - " : "not ok - ");
-	add(l, name);
-}
-
-static void add_place(struct line *l, const char *file, int line)
-{
-	l->used = 0;
-	add(l, "# ");
-	add(l, file);
-	add(l, " line ");
-	add_hex(l, (uint64_t)line);
-}
-
-bool check_at(const char *file, int line, bool ok, const char *name)
-{
-	struct line l;
-
-	add_result(&l, ok, name);
-	say(l.text);
-	if (!ok) {
-		add_place(&l, file, line);
-		say(l.text);
-	}
-	return ok;
-}
-
-bool check_eq_at(const char *file, int line, uint64_t got, uint64_t want,
-		 const char *name)
-{
-	struct line l;
-
-	check_at(file, line, got == want, name);
-	if (got == want)
-		return true;
-	l.used = 0;
-	add(&l, "# got ");
-	add_hex(&l, got);
-	add(&l, ", want ");
-	add_hex(&l, want);
-	say(l.text);
-	return false;
-}
-
-void skip(const char *name, const char *why)
-{
-	struct line l;
-
-	add_result(&l, true, name);
-	add(&l, " # SKIP ");
-	add(&l, why);
-	say(l.text);
-}
+/* -- the VMM ------------------------------------------------------------- */
 
 int64_t host(enum host_fn fn, uint64_t a, uint64_t b, uint64_t c)
 {
@@ -166,18 +63,12 @@ static void describe(const struct fault *f)
 {
 	struct line l = {.used = 0};
 
-	add(&l, "# vector ");
-	add_hex(&l, f->vector);
-	add(&l, " error ");
-	add_hex(&l, f->error);
-	add(&l, " rip ");
-	add_hex(&l, f->rip);
-	add(&l, " at ");
-	add_hex(&l, f->at);
-	add(&l, " cr2 ");
-	add_hex(&l, f->cr2);
-	add(&l, " cs ");
-	add_hex(&l, f->frame.cs);
+	line_hex(&l, "# vector", f->vector);
+	line_hex(&l, " error", f->error);
+	line_hex(&l, " rip", f->rip);
+	line_hex(&l, " at", f->at);
+	line_hex(&l, " cr2", f->cr2);
+	line_hex(&l, " cs", f->frame.cs);
 	say(l.text);
 }
 

@@ -7,11 +7,7 @@
 #ifndef GUEST32_H
 #define GUEST32_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include "../lib/ports.h"
+#include "../lib/lines.h"
 
 /* -- selectors ------------------------------------------------------------ */
 
@@ -50,20 +46,6 @@ void gdt_load(void);
 /* -- instructions -----------------------------------------------------------
  */
 
-static inline void outl(uint16_t port, uint32_t v)
-{
-	__asm__ volatile("outl %0, %1" ::"a"(v), "Nd"(port) : "memory");
-}
-static inline void outb(uint16_t port, uint8_t v)
-{
-	__asm__ volatile("outb %0, %1" ::"a"(v), "Nd"(port) : "memory");
-}
-static inline uint8_t inb(uint16_t port)
-{
-	uint8_t v;
-	__asm__ volatile("inb %1, %0" : "=a"(v) : "Nd"(port) : "memory");
-	return v;
-}
 #define READ_CR(n)                                                             \
 	({                                                                     \
 		uint32_t v_;                                                   \
@@ -89,11 +71,10 @@ static inline uint8_t inb(uint16_t port)
 /* -- checks -------------------------------------------------------------------
  */
 
-void say(const char *text);
-bool check_at(int line, bool ok, const char *name);
-bool check_eq_at(int line, uint32_t got, uint32_t want, const char *name);
-#define check(ok, name)         check_at(__LINE__, (ok), (name))
-#define check_eq(g, want, name) check_eq_at(__LINE__, (g), (want), (name))
+#define check(ok, name) check_at(__FILE_NAME__, __LINE__, (ok), (name))
+#define check_eq(g, want, name)                                                \
+	check_eq_at(__FILE_NAME__, __LINE__, (uint32_t)(g), (uint32_t)(want),  \
+		    (name))
 
 /* -- faults
  * --------------------------------------------------------------------- */
@@ -128,12 +109,15 @@ void fault_clear(void);
 				 "1:\t" insn "\n"                              \
 				 "2:\tmovl $0, try_resume" __VA_ARGS__);       \
 	} while (0)
-bool fault_is_at(int line, uint32_t vector, uint32_t error, const char *name);
+bool fault_is_at(const char *file, int line, uint32_t vector, uint32_t error,
+		 const char *name);
 #define fault_is(vector, error, name)                                          \
-	fault_is_at(__LINE__, (vector), (error), (name))
+	fault_is_at(__FILE_NAME__, __LINE__, (vector), (error), (name))
 /* What ended run(): like fault_is, wherever it stood. */
-bool ended_at(int line, uint32_t vector, uint32_t error, const char *name);
-#define ended(vector, error, name) ended_at(__LINE__, (vector), (error), (name))
+bool ended_at(const char *file, int line, uint32_t vector, uint32_t error,
+	      const char *name);
+#define ended(vector, error, name)                                             \
+	ended_at(__FILE_NAME__, __LINE__, (vector), (error), (name))
 
 enum {
 	DE = 0,

@@ -26,84 +26,6 @@ uint32_t run_enter(const struct target *t, unsigned words, uint32_t eax);
 _Noreturn void run_leave(uint32_t eax);
 _Noreturn void runtime_main(void);
 void runtime_trap(struct frame *frame);
-void *memset(void *to, int c, size_t n);
-void *memcpy(void *to, const void *from, size_t n);
-
-void *memset(void *to, int c, size_t n)
-{
-	for (size_t k = 0; k < n; k++)
-		((volatile uint8_t *)to)[k] = (uint8_t)c;
-	return to;
-}
-
-void *memcpy(void *to, const void *from, size_t n)
-{
-	for (size_t k = 0; k < n; k++)
-		((volatile uint8_t *)to)[k] = ((const uint8_t *)from)[k];
-	return to;
-}
-
-/* -- lines ------------------------------------------------------------------
- */
-
-struct line {
-	char text[LINE_MAX_BYTES];
-	unsigned used;
-};
-
-static void add(struct line *l, const char *text)
-{
-	while (*text != '\0' && l->used < sizeof(l->text) - 1)
-		l->text[l->used++] = *text++;
-	l->text[l->used] = '\0';
-}
-
-static void add_hex(struct line *l, const char *name, uint32_t v)
-{
-	char digits[9];
-	unsigned n = 8;
-
-	digits[8] = '\0';
-	do
-		digits[--n] = "0123456789abcdef"[v & 15];
-	while ((v >>= 4) != 0);
-	add(l, name);
-	add(l, " 0x");
-	add(l, digits + n);
-}
-
-void say(const char *text)
-{
-	outl(PORT_LINE, (uint32_t)(uintptr_t)text);
-}
-
-bool check_at(int line, bool ok, const char *name)
-{
-	struct line l = {.used = 0};
-
-	add(&l, ok ? "ok - " : "not ok - ");
-	add(&l, name);
-	say(l.text);
-	if (!ok) {
-		l.used = 0;
-		add_hex(&l, "# line", (uint32_t)line);
-		say(l.text);
-	}
-	return ok;
-}
-
-bool check_eq_at(int line, uint32_t got, uint32_t want, const char *name)
-{
-	struct line l = {.used = 0};
-
-	if (check_at(line, got == want, name))
-		return true;
-	add_hex(&l, "# got", got);
-	add_hex(&l, ", want", want);
-	say(l.text);
-	return false;
-}
-
 static _Noreturn void finish(uint32_t code)
 {
 	outl(PORT_EXIT, code);
@@ -123,32 +45,34 @@ static void describe(void)
 {
 	struct line l = {.used = 0};
 
-	add_hex(&l, "# vector", fault.vector);
-	add_hex(&l, " error", fault.error);
-	add_hex(&l, " eip", fault.eip);
-	add_hex(&l, " at", fault.at);
-	add_hex(&l, " cs", fault.frame.cs);
-	add_hex(&l, " flags", fault.frame.eflags);
+	line_hex(&l, "# vector", fault.vector);
+	line_hex(&l, " error", fault.error);
+	line_hex(&l, " eip", fault.eip);
+	line_hex(&l, " at", fault.at);
+	line_hex(&l, " cs", fault.frame.cs);
+	line_hex(&l, " flags", fault.frame.eflags);
 	say(l.text);
 }
 
-bool fault_is_at(int line, uint32_t vector, uint32_t error, const char *name)
+bool fault_is_at(const char *file, int line, uint32_t vector, uint32_t error,
+		 const char *name)
 {
 	bool ok = fault.vector == vector &&
 		  (vector == NO_FAULT ||
 		   (fault.error == error && fault.eip == fault.at));
 
-	check_at(line, ok, name);
+	check_at(file, line, ok, name);
 	if (!ok)
 		describe();
 	return ok;
 }
 
-bool ended_at(int line, uint32_t vector, uint32_t error, const char *name)
+bool ended_at(const char *file, int line, uint32_t vector, uint32_t error,
+	      const char *name)
 {
 	bool ok = fault.vector == vector && fault.error == error;
 
-	check_at(line, ok, name);
+	check_at(file, line, ok, name);
 	if (!ok)
 		describe();
 	return ok;
