@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
  * The decoder against Zydis in 64-, 32- and 16-bit code and in real mode: each
- * opcode and ModRM byte of each map, legacy and VEX, with prefixes and what
- * follows at random. Length, name, address and immediates must be the same,
- * and what is none.
+ * opcode and ModRM byte of each map, legacy, VEX and EVEX, with prefixes and
+ * what follows at random. Length, name, address and immediates must be the
+ * same, and what is none.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -19,7 +19,19 @@
 
 #define SHOWN 40
 
-enum map { ONE, TWO, THREE_38, THREE_3A, VEX_1, VEX_2, VEX_3, MAPS };
+enum map {
+	ONE,
+	TWO,
+	THREE_38,
+	THREE_3A,
+	VEX_1,
+	VEX_2,
+	VEX_3,
+	EVEX_1,
+	EVEX_2,
+	EVEX_3,
+	MAPS
+};
 
 struct encoding {
 	uint8_t bytes[DECODE_BYTES];
@@ -45,6 +57,14 @@ static void put_map(struct encoding *e, enum map map, uint64_t *rng)
 {
 	uint64_t random = random_next(rng);
 
+	if (map >= EVEX_1) {
+		put(e, 0x62);
+		put(e, (random & 0xf0) | (1 + map - EVEX_1));
+		put(e, (random >> 8 & 0x83) | 4 |
+			   (random >> 16 & 3 ? 0x78 : random >> 24 & 0x78));
+		put(e, (random >> 32 & 0xf7) | (random >> 40 & 3 ? 8 : 0));
+		return;
+	}
 	if (map >= VEX_1) {
 		put(e, 0xc4);
 		put(e, (random & 0xe0) | (1 + map - VEX_1));
