@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "vmm/kvm/kvm.h"
@@ -38,9 +39,21 @@ int kvm_failed(struct err *err, const char *who, const char *call, int error,
 		       remedy != NULL ? remedy : "");
 }
 
+/* Group kvm is of use when the device is its. */
+static const char *permission_remedy(void)
+{
+	struct stat st;
+
+	if (stat(DEVICE, &st) != 0 ||
+	    (st.st_gid != 0 && (st.st_mode & 0060) == 0060))
+		return "add yourself to group kvm";
+	return "as root: chgrp kvm " DEVICE "; chmod g+rw " DEVICE
+	       "; and add yourself to group kvm";
+}
+
 static int open_device(struct err *err)
 {
-	int fd = open(DEVICE, O_RDWR | O_CLOEXEC);
+	int fd = open(DEVICE, O_RDWR | O_CLOEXEC), error;
 
 	if (fd >= 0)
 		return fd;
@@ -53,9 +66,13 @@ static int open_device(struct err *err)
 			       ": load the module kvm_intel or kvm_amd, and "
 			       "switch virtualization on in the firmware");
 	case EACCES:
-	case EPERM:
+		error = errno;
+		return err_set(err, error, DEVICE ": %s; %s", strerror(error),
+			       permission_remedy());
+	case EPERM: /* the control group's rule for devices */
 		return err_set(err, errno,
-			       DEVICE ": %s; add yourself to group kvm",
+			       DEVICE ": %s; give the container the device "
+				      "(--device " DEVICE ")",
 			       strerror(errno));
 	default:
 		return err_sys(err, errno, DEVICE);

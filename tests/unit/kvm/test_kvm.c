@@ -97,6 +97,9 @@ static void test_no_permission(void **state)
 	fake.open_error = EACCES;
 	REFUSED(*state, EACCES, "/dev/kvm: Permission denied",
 		"add yourself to group kvm");
+	fake.open_error = EPERM;
+	REFUSED(*state, EPERM, "/dev/kvm: Operation not permitted",
+		"--device /dev/kvm");
 }
 
 static void test_other_api(void **state)
