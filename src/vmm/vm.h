@@ -63,7 +63,7 @@ struct vmcpu {
 	pthread_mutex_t lock; /* run_state, and sleeping */
 	pthread_cond_t wake;
 	enum vcpu_run_state run_state;
-	bool active;
+	_Atomic bool active; /* read by whoever looks for who is stuck */
 	_Atomic uint32_t requests;
 	_Atomic uint8_t sipi_vector;
 
