@@ -185,6 +185,45 @@ static void test_vex(void **state)
 	}
 }
 
+/* VADDPS of three of 32 registers, and with memory near and far. */
+static void test_evex(void **state)
+{
+	struct op vaddps = {.map = MAP_0F, .opcode = 0x58, .evex = true};
+
+	for (unsigned n = 0; n < 32 * 32 * 32; n++) {
+		unsigned to = n & 31, v = n >> 5 & 31, rm = n >> 10;
+		struct mem m =
+		    mem_index(rm & 15, v & 7, n & 3, (int32_t)(n * 8) - 0x8000);
+		struct emit e = begin();
+		struct decoded d;
+
+		if ((v & 7) == HOST_RSP)
+			m.index = HOST_RBP;
+		vaddps.vvvv = (uint8_t)v;
+		vaddps.ll = 2;
+		vaddps.aaa = n & 7;
+		vaddps.z = vaddps.aaa != 0;
+		emit_op_reg(&e, vaddps, to, rm);
+		d = end(&e);
+		assert_int_equal(d.insn.mnemonic, ZYDIS_MNEMONIC_VADDPS);
+		assert_int_equal(d.insn.avx.vector_length, 512);
+		assert_int_equal(d.insn.avx.mask.reg,
+				 ZYDIS_REGISTER_K0 + vaddps.aaa);
+		assert_int_equal(d.operand[0].reg.value,
+				 ZYDIS_REGISTER_ZMM0 + to);
+		assert_int_equal(d.operand[2].reg.value,
+				 ZYDIS_REGISTER_ZMM0 + v);
+		assert_int_equal(d.operand[3].reg.value,
+				 ZYDIS_REGISTER_ZMM0 + rm);
+		e = begin();
+		emit_op_mem(&e, vaddps, to, m);
+		d = end(&e);
+		assert_int_equal(d.operand[2].reg.value,
+				 ZYDIS_REGISTER_ZMM0 + v);
+		assert_mem(&d.operand[3], m);
+	}
+}
+
 static void test_prefixes(void **state)
 {
 	struct emit e = begin();
@@ -331,10 +370,15 @@ static void test_full(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_registers), cmocka_unit_test(test_high_bytes),
-	    cmocka_unit_test(test_memory),    cmocka_unit_test(test_vex),
-	    cmocka_unit_test(test_prefixes),  cmocka_unit_test(test_immediates),
-	    cmocka_unit_test(test_named),     cmocka_unit_test(test_jumps),
+	    cmocka_unit_test(test_registers),
+	    cmocka_unit_test(test_high_bytes),
+	    cmocka_unit_test(test_memory),
+	    cmocka_unit_test(test_vex),
+	    cmocka_unit_test(test_evex),
+	    cmocka_unit_test(test_prefixes),
+	    cmocka_unit_test(test_immediates),
+	    cmocka_unit_test(test_named),
+	    cmocka_unit_test(test_jumps),
 	    cmocka_unit_test(test_full),
 	};
 
