@@ -5,6 +5,7 @@
  * self-modifying code. It prints one line a subject; the same binary's output
  * on the host is what a guest's must equal. Built as 64- and as 32-bit.
  */
+#include <immintrin.h>
 #include <math.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -77,6 +78,34 @@ static __attribute__((target("avx2,fma"))) void avx2(void)
 	h = hash(h, a, sizeof(a));
 	h = hash(h, b, sizeof(b));
 	printf("avx2 %016llx\n", (unsigned long long)h);
+}
+
+/* Masks, broadcasts, gathers, and a compressing store across pages. */
+static __attribute__((target("avx512f,avx512bw"))) void avx512(void)
+{
+	static int32_t a[4096] __attribute__((aligned(4096)));
+	static int32_t b[4096];
+	uint64_t h = 1;
+
+	for (int round = 0; round < 50; round++)
+		for (int i = 0; i + 16 <= 1100; i += 7) {
+			__m512i v = _mm512_loadu_si512(a + i), w;
+			__mmask16 k = _mm512_cmplt_epi32_mask(
+			    _mm512_and_si512(v, _mm512_set1_epi32(7)),
+			    _mm512_set1_epi32(5));
+
+			w = _mm512_mask_i32gather_epi32(
+			    v, k, _mm512_and_si512(v, _mm512_set1_epi32(1023)),
+			    a, 4);
+			w = _mm512_add_epi32(w, _mm512_set1_epi32(i + round));
+			_mm512_mask_storeu_epi32(a + i, k, w);
+			_mm512_mask_compressstoreu_epi32(b + i, k, w);
+			_mm512_mask_storeu_epi8(b + i + 1, 0x123456789abcdefull,
+						v);
+		}
+	h = hash(h, a, sizeof(a));
+	h = hash(h, b, sizeof(b));
+	printf("avx512 %016llx\n", (unsigned long long)h);
 }
 
 static int counter;
@@ -182,6 +211,8 @@ int main(void)
 	floats();
 	if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
 		avx2();
+	if (__builtin_cpu_supports("avx512bw"))
+		avx512();
 	threads();
 	faults();
 	children();
