@@ -12,7 +12,7 @@ import sys
 
 ALLOWED = {
     # Making and destroying.
-    "aligned_alloc", "calloc", "free", "mmap64", "mmap", "munmap", "mprotect",
+    "aligned_alloc", "calloc", "free", "mmap64", "madvise", "mmap", "munmap", "mprotect",
     "mremap", "getrandom", "memfd_create", "ftruncate64", "ftruncate", "close",
     "__errno_location",
     "err_set", "err_sys",

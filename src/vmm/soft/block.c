@@ -79,18 +79,6 @@ static const struct insn *exec_head(struct cpu *c, const struct insn *i)
 	return next(c, i);
 }
 
-/*
- * Translated code does not look where near branches go: it is used where two
- * GiB more or less are still canonical, with 48 bits.
- */
-static bool is_amid(uint64_t rip)
-{
-	uint64_t up = rip + 3 * GiB, down = rip - 3 * GiB;
-
-	return (uint64_t)((int64_t)(up << 16) >> 16) == up &&
-	       (uint64_t)((int64_t)(down << 16) >> 16) == down;
-}
-
 /* The head of a translated block. */
 static const struct insn *exec_translated(struct cpu *c, const struct insn *i)
 {
@@ -98,7 +86,7 @@ static const struct insn *exec_translated(struct cpu *c, const struct insn *i)
 	uint64_t rip = c->gpr[17] + i->off;
 
 	if (unlikely(c->kick != 0 || c->tlb->kick != 0 || c->align_check ||
-		     !is_amid(rip)))
+		     !jit_is_amid(rip)))
 		return exec_head(c, i);
 	target_note(c, rip, rip, b->code);
 	return jit_run(c, b);
@@ -266,10 +254,14 @@ int blocks_create(struct cpu *c)
 	for (unsigned n = 0; n < JUMP_SIZE; n++)
 		c->jump[n].tag = ~0ull;
 	c->blocks->size = ARENA_SIZE + c->svm->jit_bytes * 3 / 2;
-	c->blocks->size = ALIGN_UP(c->blocks->size, 64);
-	c->blocks->arena = aligned_alloc(64, c->blocks->size);
+	c->blocks->size = ALIGN_UP(c->blocks->size, 2 * MiB);
+	c->blocks->arena = aligned_alloc(2 * MiB, c->blocks->size);
 	c->arena = c->blocks->arena;
-	return c->blocks->arena != NULL ? 0 : -ENOMEM;
+	if (c->arena == NULL)
+		return -ENOMEM;
+	/* Read here and there, it is worth the host's larger pages. */
+	madvise(c->blocks->arena, c->blocks->size, MADV_HUGEPAGE);
+	return 0;
 }
 
 void blocks_destroy(struct cpu *c)

@@ -43,11 +43,16 @@
  * address negated, and the entry point in the code cache. Place 0 is also
  * where a kick sends every look-up (jit.c).
  */
-#define TARGET_BITS    16
+#define TARGET_BITS    18
 #define TARGET_SIZE    (1u << TARGET_BITS)
 /* While place 0 holds no address, a kick's look-up of address ~0 finds it
    there, and jumps by this place of its own: out. */
 #define TARGET_WAY_OUT (TARGET_SIZE - 1)
+
+struct target {
+	uint64_t rip; /* negated */
+	const void *code;
+};
 
 /* Probes in translated code; more of them share. */
 #define SITES         512
@@ -56,7 +61,7 @@
 
 /* Places that were filled, so that emptying costs what filling did. */
 #define TLB_JOURNAL    4096
-#define TARGET_JOURNAL 2048
+#define TARGET_JOURNAL 16384
 #define TLB_HUGE       8
 
 /*
@@ -88,7 +93,10 @@ struct tlb {
 	uint64_t sign_64, sign_32; /* a sign bit */
 	uint64_t no_if;            /* all bits but RFLAGS.IF */
 	uint64_t scratch;          /* of one instruction */
-	uint64_t wandering;        /* a block with a probe that misses much */
+	/* Of a piece (pieces.h): an address, what is wanted of it, the
+	   answer. */
+	uint64_t miss_va, miss_what, miss_answer;
+	uint64_t wandering; /* a block with a probe that misses much */
 	/* The page that each probe in translated code found last: a tag, or
 	   site_none; and which pages are in there, by site_page_bits. */
 	uint64_t site_none, site_page_bits;
@@ -98,12 +106,11 @@ struct tlb {
 
 	uint64_t read[TLB_SIZE], write[TLB_SIZE], exec[TLB_SIZE];
 	uint64_t addend[TLB_SIZE];
-	uint64_t target_rip[TARGET_SIZE]; /* negated */
-	const void *target_code[TARGET_SIZE];
+	struct target target[TARGET_SIZE];
 
 	uint8_t slot[TLB_SIZE]; /* tlb.c: journaled, global */
 	uint16_t tlb_journal[TLB_JOURNAL];
-	uint16_t target_journal[TARGET_JOURNAL];
+	uint32_t target_journal[TARGET_JOURNAL];
 	uint32_t tlb_journaled, target_journaled; /* > size: lost */
 	bool targets_global; /* all of them are global pages' */
 	bool has_global;     /* a slot that is in no journal */
@@ -574,6 +581,8 @@ uint64_t mmu_translate(struct cpu *c, const struct insn *i, uint64_t va,
 		       enum access access);
 uint64_t mmu_translate_as(struct cpu *c, const struct insn *i, uint64_t va,
 			  enum access access, bool as_supervisor);
+/* The same for translated code, which raises nothing; false: it would. */
+bool mmu_refill(struct cpu *c, uint64_t va, enum access access);
 int tlbs_create(struct cpu *c);
 void tlbs_destroy(struct cpu *c);
 /* Chooses c->tlb after CPL, CR0, CR3, CR4, EFER or AC changed. */
@@ -590,8 +599,11 @@ bool mmu_load_pdptes(struct cpu *c, uint64_t cr3);
    cpu_unkick(), before it looks at what was asked. */
 void cpu_kick(struct cpu *c);
 bool cpu_unkick(struct cpu *c);
-/* In the current table: rip, whose linear address is va, is at code. */
-void target_note(struct cpu *c, uint64_t rip, uint64_t va, const void *code);
+/* A kick that was served while it still set its masks may leave them set. */
+void cpu_calm(struct cpu *c);
+/* In the current table: rip, whose linear address is va, is at code. False:
+   there is no place for it. */
+bool target_note(struct cpu *c, uint64_t rip, uint64_t va, const void *code);
 void targets_clear(struct tlb *t);
 /* This vCPU's writable entries for a guest page become read-only. */
 void tlb_protect_page(struct cpu *c, uint64_t gpa);

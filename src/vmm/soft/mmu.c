@@ -310,6 +310,23 @@ uint64_t mmu_translate_as(struct cpu *c, const struct insn *i, uint64_t va,
 	return tr.gpa;
 }
 
+bool mmu_refill(struct cpu *c, uint64_t va, enum access access)
+{
+	struct walk w = {.va = va, .access = access, .user = c->cpl == 3};
+	struct translation tr;
+	enum walk_result result;
+
+	if (!is_long_mode(c) || !is_canonical(c, va) || c->align_check)
+		return false;
+	w.smap = (c->cr4 & CR4_SMAP) && !(c->flags & RFLAGS_AC);
+	do
+		result = walk(c, &w, &tr);
+	while (result == WALK_AGAIN);
+	if (result == WALK_OK)
+		remember(c, va, &tr);
+	return result == WALK_OK;
+}
+
 uint64_t mmu_translate(struct cpu *c, const struct insn *i, uint64_t va,
 		       enum access access)
 {

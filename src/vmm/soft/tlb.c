@@ -332,6 +332,38 @@ static bool slot_holds(const struct tlb *t, unsigned n, uint64_t va)
 	       tlb_match(t->exec[n], va);
 }
 
+static unsigned target_place(uint64_t rip)
+{
+	return (unsigned)rip & (TARGET_SIZE - 1);
+}
+
+/* An address that does not belong at place n. */
+static uint64_t target_none(unsigned n)
+{
+	return n == 0;
+}
+
+/* A kick writes place 0 at any time. */
+static void target_set(struct tlb *t, unsigned n, uint64_t value)
+{
+	__atomic_store_n(&t->target[n].rip, value, __ATOMIC_RELAXED);
+}
+
+static uint64_t target_get(const struct tlb *t, unsigned n)
+{
+	return __atomic_load_n(&t->target[n].rip, __ATOMIC_RELAXED);
+}
+
+/* The places of a page's addresses are side by side. */
+static void targets_drop_page(struct tlb *t, uint64_t va)
+{
+	unsigned first = va & (TARGET_SIZE - 1) & ~0xfffu;
+
+	for (unsigned n = first; n < first + 4096; n++)
+		if ((0 - target_get(t, n)) >> 12 == va >> 12)
+			target_set(t, n, target_none(n));
+}
+
 static void flush_in_table(struct tlb *t, uint64_t va)
 {
 	bool large = set_has(t->large_region, va >> 22);
@@ -343,11 +375,13 @@ static void flush_in_table(struct tlb *t, uint64_t va)
 	if (slot_holds(t, tlb_place(va), va))
 		slot_clear(t, tlb_place(va));
 	sites_drop_page(t, va);
-	if (large ? set_has(t->target_region, va >> 22)
-		  : set_has(t->target_page, va >> 12))
-		targets_clear(t);
-	if (!large)
+	if (!large) {
+		if (set_has(t->target_page, va >> 12))
+			targets_drop_page(t, va);
 		return;
+	}
+	if (set_has(t->target_region, va >> 22))
+		targets_clear(t);
 	sites_clear(t);
 	/* The page may be a part of a large one: all parts go (4 MiB, the
 	   larger of the two sizes). */
@@ -511,36 +545,17 @@ void tlb_fill(struct cpu *c, struct tlb *t, uint64_t va, uint64_t gpa,
 /* -- targets of jumps
  * ------------------------------------------------------------------ */
 
-static unsigned target_place(uint64_t rip)
-{
-	return (unsigned)rip & (TARGET_SIZE - 1);
-}
-
-/* An address that does not belong at place n. */
-static uint64_t target_none(unsigned n)
-{
-	return n == 0;
-}
-
-/* A kick writes place 0 at any time. */
-static void target_set(struct tlb *t, unsigned n, uint64_t value)
-{
-	__atomic_store_n(&t->target_rip[n], value, __ATOMIC_RELAXED);
-}
-
-static uint64_t target_get(const struct tlb *t, unsigned n)
-{
-	return __atomic_load_n(&t->target_rip[n], __ATOMIC_RELAXED);
-}
-
 void targets_clear(struct tlb *t)
 {
+	const void *way_out = t->target[TARGET_WAY_OUT].code;
+
 	if (t->target_journaled > TARGET_JOURNAL)
-		zero_bytes(t->target_rip + 1,
-			   sizeof(t->target_rip) - sizeof(t->target_rip[0]));
+		zero_bytes(t->target + 1,
+			   sizeof(t->target) - sizeof(t->target[0]));
 	else
 		for (unsigned k = 0; k < t->target_journaled; k++)
 			target_set(t, t->target_journal[k], 0);
+	t->target[TARGET_WAY_OUT].code = way_out;
 	target_set(t, 0, target_none(0));
 	t->target_journaled = 0;
 	t->targets_global = true;
@@ -548,17 +563,18 @@ void targets_clear(struct tlb *t)
 	zero_bytes(t->target_region, sizeof(t->target_region));
 }
 
-void target_note(struct cpu *c, uint64_t rip, uint64_t va, const void *code)
+bool target_note(struct cpu *c, uint64_t rip, uint64_t va, const void *code)
 {
 	struct tlb *t = c->tlb;
 	unsigned n = target_place(rip), page = tlb_place(va);
 
-	if (n == TARGET_WAY_OUT ||
-	    (target_get(t, n) == 0 - rip && t->target_code[n] == code))
-		return;
+	if (n == TARGET_WAY_OUT)
+		return false;
+	if (target_get(t, n) == 0 - rip && t->target[n].code == code)
+		return true;
 	if (target_get(t, n) == target_none(n)) {
 		if (t->target_journaled < TARGET_JOURNAL)
-			t->target_journal[t->target_journaled] = (uint16_t)n;
+			t->target_journal[t->target_journaled] = n;
 		if (t->target_journaled <= TARGET_JOURNAL)
 			t->target_journaled++;
 	}
@@ -570,7 +586,7 @@ void target_note(struct cpu *c, uint64_t rip, uint64_t va, const void *code)
 		note_size(t, va, c->svm->has_1g_pages ? 30 : 21);
 	set_add(t->target_page, va >> 12);
 	set_add(t->target_region, va >> 22);
-	t->target_code[n] = code;
+	t->target[n].code = code;
 	target_set(t, n, 0 - rip);
 	/* Place 0 is taken away by a kick: not again behind its back. */
 	if (n == 0) {
@@ -578,6 +594,7 @@ void target_note(struct cpu *c, uint64_t rip, uint64_t va, const void *code)
 		if (c->kick != 0)
 			target_set(t, 0, target_none(0));
 	}
+	return true;
 }
 
 /* -- kicks: translated code looks here, and into its targets
@@ -597,15 +614,33 @@ void cpu_kick(struct cpu *c)
 	}
 }
 
+static void masks_restore(struct cpu *c)
+{
+	for (unsigned n = 0; n < TLB_TABLES; n++) {
+		struct tlb *t = c->tlb_all[n];
+
+		atomic_store(&t->kick, 0);
+		atomic_store(&t->target_bits, t->target_mask);
+		atomic_store(&t->page_bits, PAGE_BITS);
+	}
+}
+
 bool cpu_unkick(struct cpu *c)
 {
 	if (c->tlb->kick != 0)
-		for (unsigned n = 0; n < TLB_TABLES; n++) {
-			struct tlb *t = c->tlb_all[n];
-
-			atomic_store(&t->kick, 0);
-			atomic_store(&t->target_bits, t->target_mask);
-			atomic_store(&t->page_bits, PAGE_BITS);
-		}
+		masks_restore(c);
 	return atomic_exchange(&c->kick, 0) != 0;
+}
+
+/* A new kick tells itself before it sets the masks: none is lost. */
+void cpu_calm(struct cpu *c)
+{
+	const struct tlb *t = c->tlb;
+
+	if (c->kick != 0 || t->kick != 0 ||
+	    (t->page_bits == PAGE_BITS && t->target_bits == t->target_mask))
+		return;
+	masks_restore(c);
+	if (atomic_load(&c->kick) != 0)
+		cpu_kick(c);
 }

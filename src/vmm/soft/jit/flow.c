@@ -160,15 +160,24 @@ static bool indirect_target(struct translation_unit *u)
 	return true;
 }
 
+/* Away unless there is a block at T0. */
+static void look_up(struct translation_unit *u)
+{
+	uint8_t *missed, *begin = u->e.at;
+	struct detour *d;
+
+	lookup_check(u, &missed);
+	d = detour_add(u, AWAY_LOOKUP, missed, 0);
+	if (d != NULL)
+		d->again = begin;
+}
+
 bool translate_jump_indirect(struct translation_unit *u,
 			     const struct rule *rule)
 {
-	uint8_t *missed;
-
 	if (!indirect_target(u))
 		return false;
-	lookup_check(u, &missed);
-	detour_add(u, AWAY_EXIT, missed, 0);
+	look_up(u);
 	lookup_jump(u);
 	u->ended = true;
 	return true;
@@ -178,12 +187,9 @@ bool translate_jump_indirect(struct translation_unit *u,
 bool translate_call_indirect(struct translation_unit *u,
 			     const struct rule *rule)
 {
-	uint8_t *missed;
-
 	if (!indirect_target(u))
 		return false;
-	lookup_check(u, &missed);
-	detour_add(u, AWAY_EXIT, missed, 0);
+	look_up(u);
 	emit_store(&u->e, FRAME(scratch), T0);
 	push_return(u, stack_probe(u, RSP, -8, true, AWAY_EXIT));
 	emit_load(&u->e, T0, FRAME(scratch));
@@ -194,13 +200,10 @@ bool translate_call_indirect(struct translation_unit *u,
 
 bool translate_ret(struct translation_unit *u, const struct rule *rule)
 {
-	uint8_t *missed;
-
 	if (u->i->lsize != 3)
 		return false;
 	emit_load(&u->e, T0, stack_probe(u, RSP, 0, false, AWAY_EXIT));
-	lookup_check(u, &missed);
-	detour_add(u, AWAY_EXIT, missed, 0);
+	look_up(u);
 	stack_adjust(u, 8 + (int32_t)u->i->imm);
 	lookup_jump(u);
 	u->ended = true;

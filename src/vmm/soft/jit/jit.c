@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * A vCPU's translated code: the common pieces that lead into it and out of
- * it, and its life.
+ * A vCPU's translated code: its life, and what C does between two runs of it.
  */
 #include "vmm/soft/jit/jit.h"
 
@@ -12,148 +11,24 @@
 #include "vmm/soft/jit/translate.h"
 #include "vmm/soft/jit/verify.h"
 
-/* -- the common pieces
- * --------------------------------------------------------- */
-
-#define OP1(...)   ((struct op){.map = MAP_1, .opcode = __VA_ARGS__})
-#define CPU(field) ((int32_t)offsetof(struct cpu, field))
-
-/* The C caller's registers: pushed and popped in this order and back. */
-static const uint8_t saved[] = {HOST_RBX, HOST_RBP, HOST_R12,
-				HOST_R13, HOST_R14, HOST_R15};
-
-/* Guest registers and flags from struct cpu at T1. RAX last, it carries the
-   flags. */
-static void load_guest(struct emit *e)
-{
-	/* movzx eax, word [arith_flags]; add al, 127 sets OF by bit 0; sahf */
-	emit_op_mem(e, (struct op){.map = MAP_0F, .opcode = 0xb7}, HOST_RAX,
-		    mem_at(T1, CPU(arith_flags)));
-	emit_byte(e, 0x04);
-	emit_byte(e, 127);
-	emit_byte(e, 0x9e);
-	for (unsigned n = 16; n-- > 0;)
-		if (host_of(n) != HOST_NONE)
-			emit_load(e, host_of(n),
-				  mem_at(T1, CPU(gpr) + (int32_t)n * 8));
-}
-
-static void store_guest(struct emit *e)
-{
-	for (unsigned n = 0; n < 16; n++)
-		if (host_of(n) != HOST_NONE)
-			emit_store(e, mem_at(T1, CPU(gpr) + (int32_t)n * 8),
-				   host_of(n));
-	emit_byte(e, 0x9f); /* lahf; seto al */
-	emit_op_reg(e, (struct op){.map = MAP_0F, .opcode = 0x90}, 0, HOST_RAX);
-	emit_op_mem(e, OP1(0x89, .opsize = true), HOST_RAX,
-		    mem_at(T1, CPU(arith_flags)));
-}
-
-/* RSP is the C stack's, as emit_enter left it. */
-static void return_to_c(struct emit *e)
-{
-	emit_lea(e, HOST_RSP, mem_at(HOST_RSP, 8));
-	for (unsigned n = ARRAY_SIZE(saved); n-- > 0;)
-		emit_op_low(e, OP1(0x58), saved[n]);
-	emit_byte(e, 0xc3);
-}
-
-/* enter(RDI = frame, RSI = code), on a C stack that is left aligned. */
-static void emit_enter(struct emit *e)
-{
-	for (unsigned n = 0; n < ARRAY_SIZE(saved); n++)
-		emit_op_low(e, OP1(0x50), saved[n]);
-	emit_lea(e, HOST_RSP, mem_at(HOST_RSP, -8));
-	emit_store(e, mem_at(HOST_RDI, offsetof(struct tlb, host_rsp)),
-		   HOST_RSP);
-	emit_mov(e, HOST_RSP, HOST_RDI);
-	emit_mov(e, T0, HOST_RSI);
-	emit_load(e, T1, FRAME(cpu));
-	load_guest(e);
-	emit_op_reg(e, OP1(0xff), 4, T0); /* jmp r15 */
-}
-
-/* Back to C with T0 and T1 as struct jit_exit. */
-static void emit_leave(struct emit *e)
-{
-	emit_store(e, FRAME(scratch), T1);
-	emit_load(e, T1, FRAME(cpu));
-	store_guest(e);
-	emit_mov(e, HOST_RAX, T0);
-	emit_load(e, HOST_RDX, FRAME(scratch));
-	emit_load(e, HOST_RSP, FRAME(host_rsp));
-	return_to_c(e);
-}
-
-/*
- * Called with T0 the instruction's place in the arena. The return address
- * stays below the frame meanwhile, where nothing is: C runs on its own stack.
- */
-static void emit_call_c(struct emit *e,
-			uint64_t (*function)(struct cpu *c, uint64_t at))
-{
-	const int32_t up = 8;
-	uint8_t *go_on;
-
-	emit_load(e, T1,
-		  mem_at(HOST_RSP, up + (int32_t)offsetof(struct tlb, cpu)));
-	store_guest(e);
-	emit_mov(e, HOST_RBX, HOST_RSP);
-	emit_mov(e, HOST_RDI, T1);
-	emit_mov(e, HOST_RSI, T0);
-	emit_load(
-	    e, HOST_RSP,
-	    mem_at(HOST_RSP, up + (int32_t)offsetof(struct tlb, host_rsp)));
-	emit_mov_imm(e, HOST_RAX, (uint64_t)(uintptr_t)function);
-	emit_op_reg(e, OP1(0xff), 2, HOST_RAX);        /* call rax */
-	emit_op_reg(e, OP1(0x85), HOST_RAX, HOST_RAX); /* test eax, eax */
-	go_on = emit_jcc(e, 5);
-	emit_mov_imm(e, HOST_RDX, JIT_EXIT_DONE);
-	return_to_c(e);
-	emit_here(e, go_on);
-	emit_mov(e, HOST_RSP, HOST_RBX);
-	emit_load(e, T1,
-		  mem_at(HOST_RSP, up + (int32_t)offsetof(struct tlb, cpu)));
-	load_guest(e);
-	emit_byte(e, 0xc3);
-}
-
-static int emit_pieces(struct cpu *c)
-{
-	static uint64_t (*const calls[JIT_CALLS])(struct cpu *, uint64_t) = {
-	    [JIT_CALL_INTERP] = jit_interp,
-	    [JIT_CALL_BEFORE] = verify_before,
-	    [JIT_CALL_AFTER] = verify_after,
-	    [JIT_CALL_BRANCH] = verify_branch,
-	    [JIT_CALL_ARRIVAL] = verify_arrival,
-	};
-	struct jit *jit = c->jit;
-	struct emit e = {jit->code.write, jit->code.write + 4096, false};
-
-	jit->enter = (struct jit_exit(*)(struct tlb *, const void *))(
-			 uintptr_t)jit->code.exec;
-	emit_enter(&e);
-	jit->leave = jit->code.exec + (e.at - jit->code.write);
-	emit_leave(&e);
-	jit->leave_rip = jit->code.exec + (e.at - jit->code.write);
-	emit_mov_imm(&e, T1, JIT_EXIT_RIP);
-	emit_to(&e, emit_jmp(&e),
-		jit->code.write + (jit->leave - jit->code.exec));
-	for (unsigned n = 0; n < JIT_CALLS; n++) {
-		jit->call[n] = jit->code.exec + (e.at - jit->code.write);
-		emit_call_c(&e, calls[n]);
-	}
-	jit->code_start = jit->code.used =
-	    ALIGN_UP((size_t)(e.at - jit->code.write), 64);
-	codemem_publish();
-	for (unsigned n = 0; n < TLB_TABLES; n++)
-		c->tlb_all[n]->target_code[TARGET_WAY_OUT] = jit->leave_rip;
-	return e.full ? -ENOSPC : 0;
-}
-
 /* -- life
  * ---------------------------------------------------------------------- */
+
+/* The common pieces, at the beginning of the code. */
+static int emit_pieces(struct cpu *c)
+{
+	struct jit *jit = c->jit;
+	struct emit e = {jit->code.write, jit->code.write + 4 * KiB, false};
+
+	pieces_emit(c, &e);
+	jit->code_start = jit->code.used =
+	    ALIGN_UP((size_t)(e.at - jit->code.write), 64);
+	jit->cold = jit->code.size;
+	codemem_publish();
+	for (unsigned n = 0; n < TLB_TABLES; n++)
+		c->tlb_all[n]->target[TARGET_WAY_OUT].code = jit->leave_rip;
+	return e.full ? -ENOSPC : 0;
+}
 
 int jit_create(struct cpu *c)
 {
@@ -206,6 +81,7 @@ void jit_flush(struct cpu *c)
 	if (jit == NULL)
 		return;
 	jit->code.used = jit->code_start;
+	jit->cold = jit->code.size;
 	c->vcpu->stats[VM_STAT_JIT_FLUSHES]++;
 	jit->link_used = 0;
 	jit->full = false;
@@ -374,6 +250,7 @@ uint64_t jit_interp(struct cpu *c, uint64_t at)
 		c->rip = next_rip(c, alone);
 		return 0;
 	}
+	cpu_calm(c);
 	frame_fill(c, t);
 	return 1;
 }

@@ -22,6 +22,7 @@
 
 #include "vmm/soft/codemem.h"
 #include "vmm/soft/cpu.h"
+#include "vmm/soft/jit/pieces.h"
 
 /* How translated code came back: an instruction of a block goes on in tier
    0, or c->rip (by an address, or set already). */
@@ -64,6 +65,7 @@ struct jit_link {
 struct jit {
 	struct codemem code;
 	size_t code_start; /* after the common pieces */
+	size_t cold;       /* ways out of blocks: from here to the end */
 	struct jit_exit (*enter)(struct tlb *frame, const void *code);
 	const uint8_t *leave, *leave_rip, *call[JIT_CALLS]; /* in code.exec */
 	uint16_t *rule_of; /* by opcode table row */
@@ -71,7 +73,8 @@ struct jit {
 	struct jit_link *link;
 	uint32_t *link_hash;
 	uint32_t link_used;
-	bool full;    /* flush when nothing runs */
+	uint8_t *piece[JIT_PIECES]; /* in code.write; pieces.h */
+	bool full;                  /* flush when nothing runs */
 	uint16_t hot; /* executions of a block before it is translated */
 	bool all_hot; /* new blocks are (struct block): with soft.jit.hot=1 */
 	uint64_t wandered[JIT_WANDERED]; /* when, by the instruction's place */
@@ -83,6 +86,18 @@ struct jit {
 };
 
 #define JIT_HOT 12 /* jit.hot, unless soft.jit.hot says otherwise */
+
+/*
+ * Translated code does not look where near branches go: it is used where two
+ * GiB more or less are still canonical, with 48 bits.
+ */
+static inline bool jit_is_amid(uint64_t rip)
+{
+	uint64_t up = rip + 3 * GiB, down = rip - 3 * GiB;
+
+	return (uint64_t)((int64_t)(up << 16) >> 16) == up &&
+	       (uint64_t)((int64_t)(down << 16) >> 16) == down;
+}
 
 /* Does the host have what translated code is made of? */
 bool jit_host_can(void);

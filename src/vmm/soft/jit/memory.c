@@ -181,7 +181,8 @@ static struct mem wandering_probe(struct translation_unit *u, struct mem at,
 	int32_t tags = p->write ? OF_TLB(write) : OF_TLB(read);
 	unsigned place = at.base == T0 ? T1 : T0;
 	struct emit *e = &u->e;
-	uint8_t *hit;
+	uint8_t *hit, *begin = e->at;
+	struct detour *d;
 
 	if (at.base == T0) {
 		emit_pext(e, T1, T0, FRAME(tlb_bits));
@@ -191,7 +192,12 @@ static struct mem wandering_probe(struct translation_unit *u, struct mem at,
 	}
 	emit_load(e, T1, mem_index(HOST_RSP, place, 3, tags));
 	hit = tag_check(u, at, p);
-	detour_add(u, p->away, emit_jmp(e), 0);
+	d = detour_add(u, p->away, emit_jmp(e), 0);
+	if (d != NULL) {
+		d->probe = *p;
+		d->at = at;
+		d->again = begin;
+	}
 	emit_here8(e, hit);
 	if (at.base == T0)
 		emit_pext(e, T1, T0, FRAME(tlb_bits));
@@ -208,8 +214,8 @@ struct mem probe_emit(struct translation_unit *u, struct mem at, struct probe p)
 {
 	unsigned addend = at.base == T0 ? T1 : T0;
 	struct jit *jit = u->c->jit;
+	uint8_t *hit, *begin = u->e.at;
 	struct detour *d;
-	uint8_t *hit;
 	unsigned site;
 
 	if (!has_site(u, &p)) {
@@ -230,6 +236,7 @@ struct mem probe_emit(struct translation_unit *u, struct mem at, struct probe p)
 	if (d != NULL) {
 		d->probe = p;
 		d->at = at;
+		d->again = begin;
 		d->site = (uint16_t)site;
 		d->resume = u->e.at;
 	}
@@ -277,6 +284,27 @@ void probe_detour(struct translation_unit *u, const struct detour *d)
 	emit_mov_imm(e, T1, (uint64_t)((uint8_t *)u->b - u->c->arena));
 	emit_store(e, FRAME(wandering), T1);
 	emit_here8(e, over);
+}
+
+/* The page may come into the TLB: then the probe begins again. T0 is the
+   operand's address when it does not, too. */
+void refill_emit(struct translation_unit *u, const struct detour *d)
+{
+	struct jit *jit = u->c->jit;
+	struct emit *e = &u->e;
+	uint8_t *yes, *no;
+
+	emit_mov_imm(e, T1,
+		     d->probe.bytes | (d->probe.write ? MISS_WRITE : 0) |
+			 (uint32_t)d->probe.align << MISS_ALIGN_SHIFT);
+	emit_to(e, emit_call(e), jit->piece[PIECE_REFILL]);
+	yes = emit_jrcxz(e);
+	no = emit_jmp8(e);
+	emit_here8(e, yes);
+	if (d->at.base == T0)
+		emit_lea(e, T0, mem_at(T0, -d->at.disp));
+	emit_to(e, emit_jmp(e), d->again);
+	emit_here8(e, no);
 }
 
 struct mem operand_emit(struct translation_unit *u, struct probe p)

@@ -131,8 +131,7 @@ static void call_emit(struct translation_unit *u, enum jit_call call,
 static void interp_emit(struct translation_unit *u, const struct detour *d)
 {
 	call_emit(u, JIT_CALL_INTERP, &u->b->insn[1 + d->k]);
-	if (d->back != NULL)
-		emit_to(&u->e, emit_jmp(&u->e), d->back);
+	emit_to(&u->e, emit_jmp(&u->e), d->back);
 }
 
 void lookup_check(struct translation_unit *u, uint8_t **missed)
@@ -141,9 +140,10 @@ void lookup_check(struct translation_unit *u, uint8_t **missed)
 	uint8_t *hit;
 
 	emit_pext(e, T1, T0, FRAME(target_bits));
+	emit_lea(e, T1, mem_index(T1, T1, 0, 0)); /* places of 16 bytes */
 	emit_load(e, T1,
 		  mem_index(HOST_RSP, T1, 3,
-			    (int32_t)offsetof(struct tlb, target_rip)));
+			    (int32_t)offsetof(struct tlb, target[0].rip)));
 	emit_lea(e, T1, mem_index(T1, T0, 0, 0));
 	hit = emit_jrcxz(e);
 	*missed = emit_jmp(e);
@@ -154,24 +154,28 @@ void lookup_check(struct translation_unit *u, uint8_t **missed)
 void lookup_jump(struct translation_unit *u)
 {
 	emit_pext(&u->e, T1, T0, FRAME(target_mask));
+	emit_lea(&u->e, T1, mem_index(T1, T1, 0, 0));
 	emit_jmp_mem(&u->e,
 		     mem_index(HOST_RSP, T1, 3,
-			       (int32_t)offsetof(struct tlb, target_code)));
+			       (int32_t)offsetof(struct tlb, target[0].code)));
 }
 
 static void target_emit(struct translation_unit *u, const struct detour *d)
 {
-	uint8_t *missed;
+	emit_mov_imm(&u->e, T1, (uint64_t)d->rel);
+	emit_to(&u->e, emit_jmp(&u->e), u->c->jit->piece[PIECE_TARGET]);
+}
 
-	emit_load(&u->e, T0, FRAME(rip_base));
-	emit_lea(&u->e, T0, mem_at(T0, (int32_t)d->rel));
-	lookup_check(u, &missed);
-	lookup_jump(u);
-	emit_here(&u->e, missed);
-	if (d->kind == AWAY_CALLED)
-		jump_to_piece(u, u->c->jit->leave_rip);
-	else
-		leave_emit(u, d->k);
+static void lookup_again_emit(struct translation_unit *u,
+			      const struct detour *d)
+{
+	uint8_t *yes;
+
+	emit_to(&u->e, emit_call(&u->e), u->c->jit->piece[PIECE_RESOLVE]);
+	yes = emit_jrcxz(&u->e);
+	leave_emit(u, d->k);
+	emit_here8(&u->e, yes);
+	emit_to(&u->e, emit_jmp(&u->e), d->again);
 }
 
 static void detour_emit(struct translation_unit *u, const struct detour *d)
@@ -182,13 +186,20 @@ static void detour_emit(struct translation_unit *u, const struct detour *d)
 	if (kind == AWAY_PROBE) {
 		probe_detour(u, d);
 		kind = d->probe.away;
+	} else if (d->probe.bytes != 0) {
+		emit_lea(&u->e, T0, d->at);
 	}
+	if (d->probe.bytes != 0)
+		refill_emit(u, d);
 	switch (kind) {
 	case AWAY_INTERP:
 		interp_emit(u, d);
 		break;
 	case AWAY_EXIT:
 		leave_emit(u, d->k);
+		break;
+	case AWAY_LOOKUP:
+		lookup_again_emit(u, d);
 		break;
 	default:
 		target_emit(u, d);
@@ -313,19 +324,16 @@ static bool by_rule_verified(struct translation_unit *u)
 
 static void instruction(struct translation_unit *u)
 {
+	struct jit *jit = u->c->jit;
 	unsigned first = u->detours;
-	bool verify = u->c->jit->verify != NULL;
 
-	if (!(verify ? by_rule_verified(u) : by_rule(u))) {
-		uint8_t *place = NULL;
-
+	if (!(jit->verify != NULL ? by_rule_verified(u) : by_rule(u))) {
 		if (ends_here(u)) {
 			leave_emit(u, u->k);
 			u->ended = true;
 			return;
 		}
-		interp_emit(
-		    u, &(struct detour){.from = place, .k = (uint16_t)u->k});
+		call_emit(u, JIT_CALL_INTERP, u->i);
 	}
 	for (unsigned n = first; n < u->detours; n++)
 		u->detour[n].back = u->e.at;
@@ -381,9 +389,38 @@ static bool walk(struct translation_unit *u)
 		u->i = &u->b->insn[1 + u->k];
 		chain(u, emit_jmp(&u->e), u->i->off, AWAY_TARGET);
 	}
+	return !u->e.full;
+}
+
+static void detours_emit(struct translation_unit *u)
+{
 	for (unsigned n = 0; n < u->detours; n++)
 		detour_emit(u, &u->detour[n]);
-	return !u->e.full;
+}
+
+/*
+ * Detours are at the other end of the cache, so that they are not between
+ * what runs. They are emitted twice, the first time to find their size.
+ */
+static bool apart(struct translation_unit *u)
+{
+	struct jit *jit = u->c->jit;
+	struct emit hot = u->e;
+	size_t bytes;
+
+	detours_emit(u);
+	bytes = (size_t)(u->e.at - hot.at);
+	u->e.full |= bytes > (size_t)(hot.end - u->e.at);
+	if (u->e.full)
+		return false;
+	u->e.end = jit->code.write + jit->cold;
+	u->e.at = u->e.end - bytes;
+	detours_emit(u);
+	if (u->e.full)
+		return false;
+	jit->cold -= bytes;
+	u->e = hot;
+	return true;
 }
 
 /* T0 is the RIP it was reached by: REG_RIPBASE is a fixed distance off. */
@@ -426,7 +463,7 @@ bool jit_translate(struct cpu *c, struct block *b)
 {
 	struct jit *jit = c->jit;
 	struct translation_unit *u = jit->unit;
-	size_t room = jit->code.size - jit->code.used;
+	size_t room = jit->cold - jit->code.used;
 	uint32_t links = jit->link_used;
 	bool again = b->code != NULL;
 	uint8_t *begin = jit->code.write + jit->code.used;
@@ -437,7 +474,7 @@ bool jit_translate(struct cpu *c, struct block *b)
 	u->probed = u->ended = false;
 	u->detours = 0;
 	entries_emit(u);
-	if (!walk(u)) {
+	if (!walk(u) || !apart(u)) {
 		while (jit->link_used > links) {
 			struct jit_link *link = &jit->link[--jit->link_used];
 
@@ -450,9 +487,10 @@ bool jit_translate(struct cpu *c, struct block *b)
 	if (again)
 		supersede(u);
 	b->code = jit->code.exec + jit->code.used;
-	jit->code.used += ALIGN_UP((size_t)(u->e.at - begin), 16);
+	jit->code.used += ALIGN_UP((size_t)(u->e.at - begin), 4);
 	codemem_publish();
 	c->vcpu->stats[again ? VM_STAT_JIT_AGAIN : VM_STAT_JIT_BLOCKS]++;
-	c->vcpu->stats[VM_STAT_JIT_BYTES] = jit->code.used;
+	c->vcpu->stats[VM_STAT_JIT_BYTES] =
+	    jit->code.used + jit->code.size - jit->cold;
 	return true;
 }

@@ -18,6 +18,7 @@ enum away {
 	AWAY_EXIT,   /* on with the instruction in tier 0 */
 	AWAY_TARGET, /* to the target, else on in tier 0 */
 	AWAY_CALLED, /* the same when the branch cannot be run again */
+	AWAY_LOOKUP, /* of target T0: again, when there is one; else as EXIT */
 	AWAY_PROBE,  /* to the TLB, and back; else probe.away */
 };
 
@@ -37,9 +38,11 @@ struct detour {
 	uint16_t k;    /* the instruction */
 	uint8_t kind;
 	int64_t rel; /* the target, from REG_RIPBASE */
-	/* Of AWAY_PROBE. */
+	/* Of AWAY_LOOKUP and of probes (bytes not 0), where they begin. */
+	uint8_t *again;
 	struct probe probe;
 	struct mem at;
+	/* Of AWAY_PROBE. */
 	uint16_t site;
 	uint8_t *resume;
 };
@@ -116,6 +119,7 @@ void offset_emit(struct translation_unit *u, unsigned to);
 struct mem probe_emit(struct translation_unit *u, struct mem at,
 		      struct probe p);
 void probe_detour(struct translation_unit *u, const struct detour *d);
+void refill_emit(struct translation_unit *u, const struct detour *d);
 /* The instruction's memory operand. */
 struct mem operand_emit(struct translation_unit *u, struct probe p);
 struct mem mem_in_t0(struct translation_unit *u, struct mem mem);

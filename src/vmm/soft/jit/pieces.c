@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * The common pieces: into translated code and out of it, C functions that it
+ * calls, and its questions to the slower sides of the TLB and of targets.
+ */
+#include "vmm/soft/jit/pieces.h"
+
+#include "vmm/soft/access.h"
+#include "vmm/soft/jit/translate.h"
+#include "vmm/soft/jit/verify.h"
+
+#define OP1(...)   ((struct op){.map = MAP_1, .opcode = __VA_ARGS__})
+#define CPU(field) ((int32_t)offsetof(struct cpu, field))
+
+/* -- into it and out of it
+ * --------------------------------------------------------- */
+
+/* The C caller's registers: pushed and popped in this order and back. */
+static const uint8_t saved[] = {HOST_RBX, HOST_RBP, HOST_R12,
+				HOST_R13, HOST_R14, HOST_R15};
+
+/* Guest registers and flags from struct cpu at T1. RAX last, it carries the
+   flags. */
+static void load_guest(struct emit *e)
+{
+	/* movzx eax, word [arith_flags]; add al, 127 sets OF by bit 0; sahf */
+	emit_op_mem(e, (struct op){.map = MAP_0F, .opcode = 0xb7}, HOST_RAX,
+		    mem_at(T1, CPU(arith_flags)));
+	emit_byte(e, 0x04);
+	emit_byte(e, 127);
+	emit_byte(e, 0x9e);
+	for (unsigned n = 16; n-- > 0;)
+		if (host_of(n) != HOST_NONE)
+			emit_load(e, host_of(n),
+				  mem_at(T1, CPU(gpr) + (int32_t)n * 8));
+}
+
+static void store_guest(struct emit *e)
+{
+	for (unsigned n = 0; n < 16; n++)
+		if (host_of(n) != HOST_NONE)
+			emit_store(e, mem_at(T1, CPU(gpr) + (int32_t)n * 8),
+				   host_of(n));
+	emit_byte(e, 0x9f); /* lahf; seto al */
+	emit_op_reg(e, (struct op){.map = MAP_0F, .opcode = 0x90}, 0, HOST_RAX);
+	emit_op_mem(e, OP1(0x89, .opsize = true), HOST_RAX,
+		    mem_at(T1, CPU(arith_flags)));
+}
+
+static void emit_ret(struct emit *e)
+{
+	emit_byte(e, 0xc3);
+}
+
+/* RSP is the C stack's, as emit_enter left it. */
+static void return_to_c(struct emit *e)
+{
+	emit_lea(e, HOST_RSP, mem_at(HOST_RSP, 8));
+	for (unsigned n = ARRAY_SIZE(saved); n-- > 0;)
+		emit_op_low(e, OP1(0x58), saved[n]);
+	emit_ret(e);
+}
+
+/* enter(RDI = frame, RSI = code), on a C stack that is left aligned. */
+static void emit_enter(struct emit *e)
+{
+	for (unsigned n = 0; n < ARRAY_SIZE(saved); n++)
+		emit_op_low(e, OP1(0x50), saved[n]);
+	emit_lea(e, HOST_RSP, mem_at(HOST_RSP, -8));
+	emit_store(e, mem_at(HOST_RDI, offsetof(struct tlb, host_rsp)),
+		   HOST_RSP);
+	emit_mov(e, HOST_RSP, HOST_RDI);
+	emit_mov(e, T0, HOST_RSI);
+	emit_load(e, T1, FRAME(cpu));
+	load_guest(e);
+	emit_op_reg(e, OP1(0xff), 4, T0); /* jmp r15 */
+}
+
+/* Back to C with T0 and T1 as struct jit_exit. */
+static void emit_leave(struct emit *e)
+{
+	emit_store(e, FRAME(scratch), T1);
+	emit_load(e, T1, FRAME(cpu));
+	store_guest(e);
+	emit_mov(e, HOST_RAX, T0);
+	emit_load(e, HOST_RDX, FRAME(scratch));
+	emit_load(e, HOST_RSP, FRAME(host_rsp));
+	return_to_c(e);
+}
+
+/* -- C functions
+ * ------------------------------------------------------------------- */
+
+/* In a piece that was called: its return address is below the frame. */
+#define CALLED(field) mem_at(HOST_RSP, 8 + (int32_t)offsetof(struct tlb, field))
+
+static uint64_t address_of(uint64_t (*function)(struct cpu *c, uint64_t arg))
+{
+	return (uint64_t)(uintptr_t)function;
+}
+
+/*
+ * function(cpu, RSI), on the C stack; what it returns 0 for leaves. The frame
+ * is in RBX meanwhile, and what is below it stays.
+ */
+static void emit_c(struct emit *e,
+		   uint64_t (*function)(struct cpu *c, uint64_t arg))
+{
+	uint8_t *go_on;
+
+	emit_mov(e, HOST_RBX, HOST_RSP);
+	emit_mov(e, HOST_RDI, T1);
+	emit_load(e, HOST_RSP, CALLED(host_rsp));
+	emit_mov_imm(e, HOST_RAX, address_of(function));
+	emit_op_reg(e, OP1(0xff), 2, HOST_RAX);        /* call rax */
+	emit_op_reg(e, OP1(0x85), HOST_RAX, HOST_RAX); /* test eax, eax */
+	go_on = emit_jcc(e, 5);
+	emit_mov_imm(e, HOST_RDX, JIT_EXIT_DONE);
+	return_to_c(e);
+	emit_here(e, go_on);
+	emit_mov(e, HOST_RSP, HOST_RBX);
+	emit_load(e, T1, CALLED(cpu));
+}
+
+/* Called with T0 the instruction's place in the arena. */
+static void emit_call_c(struct emit *e,
+			uint64_t (*function)(struct cpu *c, uint64_t at))
+{
+	emit_load(e, T1, CALLED(cpu));
+	store_guest(e);
+	emit_mov(e, HOST_RSI, T0);
+	emit_c(e, function);
+	load_guest(e);
+	emit_ret(e);
+}
+
+/* T0 an address, T1 what is wanted of it; the answer comes in tlb.miss_answer.
+ */
+static void emit_question(struct emit *e,
+			  uint64_t (*function)(struct cpu *c, uint64_t unused))
+{
+	emit_store(e, CALLED(miss_va), T0);
+	emit_store(e, CALLED(miss_what), T1);
+	emit_load(e, T1, CALLED(cpu));
+	store_guest(e);
+	emit_c(e, function);
+	load_guest(e);
+	emit_load(e, T0, CALLED(miss_va));
+	emit_load(e, T1, CALLED(miss_answer));
+	emit_ret(e);
+}
+
+/* -- what did not get through
+ * ---------------------------------------------------------- */
+
+/*
+ * The page may just not be in the TLB. True: the probe will get through,
+ * unless a kick comes, or another one is there already.
+ */
+static bool refill(struct cpu *c, struct tlb *t)
+{
+	uint32_t bytes = t->miss_what & 0xff;
+	uint64_t va = t->miss_va, tags = c->tag_count;
+	bool write = t->miss_what & MISS_WRITE;
+
+	if (c->kick != 0 || t->kick != 0 || c->jit->verify != NULL ||
+	    (va & (t->miss_what >> MISS_ALIGN_SHIFT)) != 0 ||
+	    (va & 4095) + bytes > 4096)
+		return false;
+	if (!mmu_refill(c, va, write ? ACCESS_WRITE : ACCESS_READ))
+		return false;
+	/* Setting a bit of a page-table entry may have dropped this block. */
+	return c->tlb == t && c->tag_count == tags &&
+	       tlb_match(write ? t->write[tlb_place(va)]
+			       : t->read[tlb_place(va)],
+			 va);
+}
+
+static uint64_t jit_refill(struct cpu *c, uint64_t unused)
+{
+	struct tlb *t = c->tlb;
+
+	cpu_calm(c);
+	t->miss_answer = !refill(c, t);
+	return 1;
+}
+
+/* The current table has the code at rip from now on. */
+static bool resolve(struct cpu *c, struct tlb *t, uint64_t rip)
+{
+	unsigned n = tlb_place(rip);
+	const struct block *b;
+	uint64_t gpa;
+
+	if (c->kick != 0 || t->kick != 0 || !jit_is_amid(rip) ||
+	    c->debug_code != 0)
+		return false;
+	if (!tlb_match(t->exec[n], rip) &&
+	    (!mmu_refill(c, rip, ACCESS_EXEC) || c->tlb != t ||
+	     !tlb_match(t->exec[n], rip)))
+		return false;
+	gpa = rip + t->addend[n] - (uint64_t)(uintptr_t)c->ram;
+	b = block_lookup(c, gpa | c->mode_key);
+	return b != NULL && b->code != NULL &&
+	       target_note(c, rip, rip, b->code);
+}
+
+static uint64_t jit_resolve(struct cpu *c, uint64_t unused)
+{
+	struct tlb *t = c->tlb;
+
+	cpu_calm(c);
+	t->miss_answer = !resolve(c, t, t->miss_va);
+	return 1;
+}
+
+/* -- the pieces
+ * -------------------------------------------------------------------- */
+
+static void emit_target(struct jit *jit, struct emit *e)
+{
+	struct translation_unit *u = jit->unit;
+	uint8_t *missed, *found, *again;
+
+	emit_load(e, T0, FRAME(rip_base));
+	emit_lea(e, T0, mem_index(T0, T1, 0, 0));
+	again = e->at;
+	u->e = *e;
+	lookup_check(u, &missed);
+	lookup_jump(u);
+	*e = u->e;
+	emit_here(e, missed);
+	emit_to(e, emit_call(e), jit->piece[PIECE_RESOLVE]);
+	found = emit_jrcxz(e);
+	emit_to(e, emit_jmp(e),
+		jit->code.write + (jit->leave_rip - jit->code.exec));
+	emit_here8(e, found);
+	emit_to(e, emit_jmp(e), again);
+}
+
+void pieces_emit(struct cpu *c, struct emit *e)
+{
+	static uint64_t (*const calls[JIT_CALLS])(struct cpu *, uint64_t) = {
+	    [JIT_CALL_INTERP] = jit_interp,
+	    [JIT_CALL_BEFORE] = verify_before,
+	    [JIT_CALL_AFTER] = verify_after,
+	    [JIT_CALL_BRANCH] = verify_branch,
+	    [JIT_CALL_ARRIVAL] = verify_arrival,
+	};
+	struct jit *jit = c->jit;
+
+	jit->enter = (struct jit_exit(*)(struct tlb *, const void *))(
+			 uintptr_t)jit->code.exec;
+	emit_enter(e);
+	jit->leave = jit->code.exec + (e->at - jit->code.write);
+	emit_leave(e);
+	jit->leave_rip = jit->code.exec + (e->at - jit->code.write);
+	emit_mov_imm(e, T1, JIT_EXIT_RIP);
+	emit_to(e, emit_jmp(e),
+		jit->code.write + (jit->leave - jit->code.exec));
+	for (unsigned n = 0; n < JIT_CALLS; n++) {
+		jit->call[n] = jit->code.exec + (e->at - jit->code.write);
+		emit_call_c(e, calls[n]);
+	}
+	jit->piece[PIECE_REFILL] = e->at;
+	emit_question(e, jit_refill);
+	jit->piece[PIECE_RESOLVE] = e->at;
+	emit_question(e, jit_resolve);
+	jit->piece[PIECE_TARGET] = e->at;
+	emit_target(jit, e);
+}

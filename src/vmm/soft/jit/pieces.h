@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Common pieces of translated code, beside the ways in and out (jit.h). What
+ * is called keeps guest registers and flags, T0 too, and answers in T1: 0 is
+ * yes, for JRCXZ.
+ */
+#ifndef SOFT_JIT_PIECES_H
+#define SOFT_JIT_PIECES_H
+
+#include <stdint.h>
+
+enum jit_piece {
+	/* Called: may the page of address T0 come into the TLB for an access
+	   as T1 says (MISS_*)? Then the probe gets through now. */
+	PIECE_REFILL,
+	/* Called: is there translated code at address T0? Then the look-up
+	   finds it now. */
+	PIECE_RESOLVE,
+	/* Jumped to: goes to REG_RIPBASE + T1, in tier 0 if need be. */
+	PIECE_TARGET,
+	JIT_PIECES
+};
+
+/* An access: its bytes, MISS_WRITE, and what its address must be aligned to,
+   less one. */
+#define MISS_WRITE       0x100u
+#define MISS_ALIGN_SHIFT 9
+
+struct cpu;
+struct emit;
+
+/* Emits all of them, at the beginning of the code cache. */
+void pieces_emit(struct cpu *c, struct emit *e);
+
+#endif
