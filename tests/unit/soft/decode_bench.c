@@ -249,10 +249,11 @@ static bool is_relative(const struct opcode *row)
 static const char *compare_immediate(const struct decoded *o)
 {
 	const struct ZydisDecodedInstructionRawImm_ *imm = o->z.raw.imm;
-	uint64_t value = imm[0].value.u, mask = MASK(imm[0].size - 1u, 0);
+	uint64_t value = imm[0].value.u, mask;
 
 	if (imm[0].size == 0)
 		return NULL;
+	mask = MASK(imm[0].size - 1u, 0);
 	if (o->row->operands == OPERANDS_FAR)
 		value |= imm[1].value.u << 32;
 	else if (o->row->operands == OPERANDS_I16_I8)
