@@ -92,12 +92,12 @@ void payload(void)
 
 	map_page(far, (uint64_t)(uintptr_t)page[2] | PTE_P | PTE_W);
 	map_page(far + 4096, (uint64_t)(uintptr_t)page[0] | PTE_P | PTE_W);
-	one_place((uint64_t)(uintptr_t)lines + 64, 10000,
+	one_place((uint64_t)(uintptr_t)lines + 64, 2000,
 		  "LOCK ADD across lines", "XCHG across lines");
-	one_place((uint64_t)(uintptr_t)lines + 4096, 10000,
+	one_place((uint64_t)(uintptr_t)lines + 4096, 2000,
 		  "LOCK ADD across neighbouring pages",
 		  "XCHG across neighbouring pages");
-	one_place(far + 4096, 2000, "LOCK ADD across pages that are apart",
+	one_place(far + 4096, 500, "LOCK ADD across pages that are apart",
 		  "XCHG across pages that are apart");
 	check(*(volatile uint16_t *)(page[2] + 4094) == 0 &&
 		  *(volatile uint16_t *)page[0] == 0,
