@@ -362,7 +362,8 @@ const char *vm_error_text(void);
  * Ours: variables of the library, for the VMs that are opened afterwards by
  * this process; bhyve_config(5) tells what they mean:
  *	rundir, engine (auto, soft, kvm), soft.jit (on, off, verify),
- *	soft.jit.cache (MiB), soft.jit.hot (runs), cpu.model, cpu.features,
+ *	soft.jit.cache (MiB), soft.jit.hot (runs),
+ *	soft.jit.perfmap (on, off), cpu.model, cpu.features,
  *memory.backing (file, anon, auto) NULL value clears. EINVAL for an unknown key
  *or malformed value.
  *

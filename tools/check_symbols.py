@@ -12,8 +12,8 @@ import sys
 
 ALLOWED = {
     # Making and destroying.
-    "aligned_alloc", "calloc", "free", "mmap64", "madvise", "mmap", "munmap", "mprotect",
-    "mremap", "getrandom", "memfd_create", "ftruncate64", "ftruncate", "close",
+    "aligned_alloc", "calloc", "free", "mmap64", "mmap", "munmap", "mprotect",
+    "mremap", "madvise", "getrandom", "close", "perfmap_open",
     "__errno_location",
     "err_set", "err_sys",
     # Leaving an instruction: no vector registers (not with sanitizers, see
@@ -22,7 +22,7 @@ ALLOWED = {
     # The room, after vec_leave.
     "room_pio", "room_mmio", "room_msr", "vcpu_tsc", "vcpu_tsc_changed",
     "vcpu_get_cr8", "vcpu_set_cr8", "vcpu_intr_pending", "vcpu_intr_accept",
-    "vm_stop", "cpu_model_cpuid",
+    "vm_stop", "cpu_model_cpuid", "perfmap_add",
     # soft.jit=verify says what differs, after vec_leave.
     "fprintf", "fputc", "snprintf", "stderr",
     # The CPU model: tables, in general registers (a compiler's, so far).

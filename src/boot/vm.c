@@ -24,8 +24,9 @@ static int set_library_options(struct boot_vm *vm, const char *backing,
 			       struct err *err)
 {
 	static const char *const keys[] = {
-	    "rundir",       "engine",         "soft.jit",       "cpu.model",
-	    "cpu.features", "memory.backing", "soft.jit.cache", "soft.jit.hot"};
+	    "rundir",         "engine",       "soft.jit",
+	    "cpu.model",      "cpu.features", "memory.backing",
+	    "soft.jit.cache", "soft.jit.hot", "soft.jit.perfmap"};
 
 	if (backing != NULL && vm_set_option("memory.backing", backing) != 0)
 		return boot_vm_error("memory.backing", err);

@@ -303,6 +303,7 @@ int vm_engine_start(struct vm *vm, const struct vm_engine_options *options,
 	vm->soft_jit = options->soft_jit;
 	vm->soft_jit_cache = options->soft_jit_cache;
 	vm->soft_jit_hot = options->soft_jit_hot;
+	vm->soft_jit_perfmap = options->soft_jit_perfmap;
 	vm->soft_jit_verify = options->soft_jit_verify;
 	error = engine_make(vm, options->engine, err);
 	if (error != 0)

@@ -102,7 +102,8 @@ struct vm {
 	uint64_t cpu_features[4];    /* which the guest has seen; 0: none yet */
 	uint64_t kvmclock_gain;      /* KVM's clock less vm_clock */
 	uint16_t soft_jit_hot;       /* 0: the engine's own */
-	bool soft_jit_verify;        /* soft.jit=verify */
+	bool soft_jit_perfmap;
+	bool soft_jit_verify; /* soft.jit=verify */
 
 	uint16_t sockets, cores, threads, maxcpus;
 	struct vmcpu *vcpu[VM_MAXCPU]; /* NULL: not made yet */
@@ -145,6 +146,7 @@ struct vm_engine_options {
 	uint64_t soft_jit_cache;                      /* bytes */
 	void (*limit_model)(struct cpu_model *model); /* for "common" */
 	uint16_t soft_jit_hot;                        /* 0: the engine's own */
+	bool soft_jit_perfmap;                        /* tell perf of it */
 	bool soft_jit_verify;
 };
 int vm_engine_start(struct vm *vm, const struct vm_engine_options *options,

@@ -263,6 +263,7 @@ static int start_engine(struct vmctx *ctx, struct err *err)
 	    .soft_jit_cache = door_option_jit_cache(&ctx->options),
 	    .soft_jit_verify = door_option_jit_verify(&ctx->options),
 	    .soft_jit_hot = door_option_jit_hot(&ctx->options),
+	    .soft_jit_perfmap = door_option_jit_perfmap(&ctx->options),
 	    .cpu_model = ctx->options.cpu_model[0] != '\0'
 			     ? ctx->options.cpu_model
 			     : NULL,

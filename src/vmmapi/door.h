@@ -31,10 +31,11 @@ struct door_options {
 	char engine[16];
 	char cpu_model[64];
 	char cpu_features[512];
-	char backing[8];   /* "memory.backing" */
-	char jit[8];       /* "soft.jit" */
-	char jit_cache[8]; /* "soft.jit.cache", MiB */
-	char jit_hot[8];   /* "soft.jit.hot", runs of a block */
+	char backing[8];     /* "memory.backing" */
+	char jit[8];         /* "soft.jit" */
+	char jit_cache[8];   /* "soft.jit.cache", MiB */
+	char jit_hot[8];     /* "soft.jit.hot", runs of a block */
+	char jit_perfmap[4]; /* "soft.jit.perfmap" */
 };
 
 /* What the options say of the translator. */
@@ -42,6 +43,7 @@ bool door_option_jit(const struct door_options *options);
 bool door_option_jit_verify(const struct door_options *options);
 uint64_t door_option_jit_cache(const struct door_options *options);
 uint16_t door_option_jit_hot(const struct door_options *options); /* or 0 */
+bool door_option_jit_perfmap(const struct door_options *options);
 
 /* What the state file says of the VM as a whole. */
 struct vm_record {

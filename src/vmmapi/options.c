@@ -107,6 +107,20 @@ uint16_t door_option_jit_hot(const struct door_options *options)
 	return (uint16_t)strtoul(options->jit_hot, NULL, 10);
 }
 
+static int check_jit_perfmap(const struct door_options *options,
+			     const char *value, struct err *err)
+{
+	if (strcmp(value, "on") == 0 || strcmp(value, "off") == 0)
+		return 0;
+	return err_set(err, EINVAL, "soft.jit.perfmap=%s: neither on nor off",
+		       value);
+}
+
+bool door_option_jit_perfmap(const struct door_options *options)
+{
+	return strcmp(options->jit_perfmap, "on") == 0;
+}
+
 static int check_backing(const struct door_options *options, const char *value,
 			 struct err *err)
 {
@@ -161,6 +175,7 @@ static const struct option {
     KEPT("soft.jit", jit, check_jit),
     KEPT("soft.jit.cache", jit_cache, check_jit_cache),
     KEPT("soft.jit.hot", jit_hot, check_jit_hot),
+    KEPT("soft.jit.perfmap", jit_perfmap, check_jit_perfmap),
 #undef KEPT
 };
 

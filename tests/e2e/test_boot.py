@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Debian's stock kernel boots to a shell, and ends as it is told to."""
 
+import pathlib
+import re
 import signal
 
 import pytest
@@ -97,9 +99,17 @@ def test_translator_verified(machine, guest):
 
 
 def test_small_translator(machine, guest):
-    """All code is translated at once, into too little room."""
+    """All code is translated at once, into too little room, and told perf."""
     vm = to_shell(machine, guest, cpus=2, options=[
-        "-o", "soft.jit.cache=4", "-o", "soft.jit.hot=1"])
+        "-o", "soft.jit.cache=4", "-o", "soft.jit.hot=1",
+        "-o", "soft.jit.perfmap=on"])
     vm.run("echo cpus=$(nproc)", "cpus=2")
     vm.type("poweroff")
     assert vm.wait() == POWEROFF
+    perfmap = pathlib.Path(f"/tmp/perf-{vm.process.pid}.map")
+    lines = perfmap.read_text().splitlines()
+    perfmap.unlink()
+    assert len(lines) > 10000
+    assert all(re.fullmatch(r"[0-9a-f]+ [0-9a-f]+ guest_[0-9a-f]+", line)
+               for line in lines)
+    assert any(" guest_ffffffff" in line for line in lines)

@@ -4,56 +4,31 @@
 
 #include <errno.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
-#ifndef MFD_EXEC
-#define MFD_EXEC 0x10u /* Linux 6.3 */
-#endif
-
-static int memory_file(void)
-{
-	/* Where vm.memfd_noexec is set, a file is executable only if asked;
-	   older kernels do not know how to be asked. */
-	int fd = memfd_create("anyhyve-stubs", MFD_CLOEXEC | MFD_EXEC);
-
-	if (fd < 0 && errno == EINVAL)
-		fd = memfd_create("anyhyve-stubs", MFD_CLOEXEC);
-	return fd < 0 ? -errno : fd;
-}
-
-static int map_both(struct codemem *mem, int fd, size_t size)
-{
-	void *exec;
-
-	if (ftruncate(fd, (off_t)size) != 0)
-		return -errno;
-	exec = mmap(NULL, size, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
-	if (exec == MAP_FAILED)
-		return -errno;
-	mem->write =
-	    mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (mem->write == MAP_FAILED) {
-		int error = -errno;
-
-		munmap(exec, size);
-		return error;
-	}
-	mem->exec = exec;
-	mem->size = size;
-	mem->used = 0;
-	return 0;
-}
-
+/*
+ * Anonymous, as perf looks for names of generated code only there. A shared
+ * mapping of which nothing is moved is mapped once more (mremap(2)).
+ */
 int codemem_create(struct codemem *mem, size_t size)
 {
-	int fd = memory_file();
-	int error;
+	void *write = mmap(NULL, size, PROT_READ | PROT_WRITE,
+			   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	void *exec = MAP_FAILED;
 
-	if (fd < 0)
-		return fd;
-	error = map_both(mem, fd, size);
-	close(fd);
-	return error;
+	if (write != MAP_FAILED)
+		exec = mremap(write, 0, size, MREMAP_MAYMOVE);
+	if (exec == MAP_FAILED ||
+	    mprotect(exec, size, PROT_READ | PROT_EXEC) != 0) {
+		int error = -errno;
+
+		if (exec != MAP_FAILED)
+			munmap(exec, size);
+		if (write != MAP_FAILED)
+			munmap(write, size);
+		return error;
+	}
+	*mem = (struct codemem){.write = write, .exec = exec, .size = size};
+	return 0;
 }
 
 void codemem_destroy(struct codemem *mem)

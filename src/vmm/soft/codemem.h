@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Memory for generated code: one file mapped twice, to write and to execute,
+ * Memory for generated code, mapped twice: to write and to execute,
  * never both at one address. Bounded; handed out in slots.
  */
 #ifndef SOFT_CODEMEM_H

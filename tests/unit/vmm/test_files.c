@@ -130,6 +130,7 @@ static void test_rundir_errors(void **state)
 	assert_error(vm_set_option("soft.jit.hot", "0"), EINVAL, "hot");
 	assert_int_equal(vm_set_option("soft.jit.hot", "1"), 0);
 	assert_int_equal(vm_set_option("soft.jit.hot", NULL), 0);
+	assert_error(vm_set_option("soft.jit.perfmap", "1"), EINVAL, "perfmap");
 	assert_int_equal(vm_set_option("soft.jit", NULL), 0);
 }
 

@@ -5,6 +5,7 @@
  */
 #include "vmm/soft/jit/translate.h"
 
+#include "vmm/perfmap.h"
 #include "vmm/soft/access.h"
 #include "vmm/soft/handlers.h"
 
@@ -459,6 +460,17 @@ static void supersede(struct translation_unit *u)
 	emit_to(&e, emit_jmp(&e), u->near);
 }
 
+static void tell_perf(const struct translation_unit *u, size_t bytes)
+{
+	struct cpu *c = u->c;
+
+	if (c->jit->perfmap < 0)
+		return;
+	vec_leave(c);
+	perfmap_add(c->jit->perfmap, u->b->code, bytes,
+		    c->gpr[17] + u->b->insn[0].off);
+}
+
 bool jit_translate(struct cpu *c, struct block *b)
 {
 	struct jit *jit = c->jit;
@@ -487,6 +499,7 @@ bool jit_translate(struct cpu *c, struct block *b)
 	if (again)
 		supersede(u);
 	b->code = jit->code.exec + jit->code.used;
+	tell_perf(u, (size_t)(u->e.at - begin));
 	jit->code.used += ALIGN_UP((size_t)(u->e.at - begin), 4);
 	codemem_publish();
 	c->vcpu->stats[again ? VM_STAT_JIT_AGAIN : VM_STAT_JIT_BLOCKS]++;
