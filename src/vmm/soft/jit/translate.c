@@ -393,30 +393,32 @@ static bool walk(struct translation_unit *u)
 	return !u->e.full;
 }
 
-static void detours_emit(struct translation_unit *u)
+/* What a detour takes at most. */
+static size_t detour_bytes(const struct detour *d)
 {
-	for (unsigned n = 0; n < u->detours; n++)
-		detour_emit(u, &u->detour[n]);
+	size_t bytes = d->probe.bytes != 0 ? 40 : 0; /* refill_emit */
+
+	if (d->kind == AWAY_PROBE)
+		bytes += 168;
+	return bytes + (d->kind == AWAY_LOOKUP ? 28 : 16);
 }
 
-/*
- * Detours are at the other end of the cache, so that they are not between
- * what runs. They are emitted twice, the first time to find their size.
- */
+/* Detours are at the other end of the cache, not between what runs. */
 static bool apart(struct translation_unit *u)
 {
 	struct jit *jit = u->c->jit;
 	struct emit hot = u->e;
-	size_t bytes;
+	size_t bytes = 0;
 
-	detours_emit(u);
-	bytes = (size_t)(u->e.at - hot.at);
-	u->e.full |= bytes > (size_t)(hot.end - u->e.at);
+	for (unsigned n = 0; n < u->detours; n++)
+		bytes += detour_bytes(&u->detour[n]);
+	u->e.full |= bytes > jit->cold - (size_t)(hot.at - jit->code.write);
 	if (u->e.full)
 		return false;
 	u->e.end = jit->code.write + jit->cold;
 	u->e.at = u->e.end - bytes;
-	detours_emit(u);
+	for (unsigned n = 0; n < u->detours; n++)
+		detour_emit(u, &u->detour[n]);
 	if (u->e.full)
 		return false;
 	jit->cold -= bytes;
