@@ -599,7 +599,9 @@ static void step_tables(void)
 	case 5:
 		t->far.offset = (uint64_t)trap;
 		t->far.selector = selector & 0xfff8;
-		__asm__ volatile("rex.w lcall *%0" ::"m"(t->far) : "memory");
+		/* With REX.W, which clang's assembler has no name for. */
+		__asm__ volatile(".byte 0x48; lcall *(%%rax)" ::"a"(&t->far)
+				 : "memory");
 		break;
 	case 6:
 		ask_of(below(8) ? selector : (uint16_t)random());

@@ -293,5 +293,8 @@ pml4:
 
 	.org	0xfff0
 	.code16
-	jmp	start16
+	/* JMP rel16 to start16, which is ahead where IP wraps: clang's
+	   assembler would not have it so far back. */
+	.byte	0xe9
+	.word	start16 - rom + 0x10000 - 0xfff3
 	.org	0x10000, 0xff
