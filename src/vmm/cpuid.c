@@ -447,14 +447,14 @@ static bool is_rooms(unsigned feature)
 int cpu_model_restrict(struct cpu_model *m,
 		       struct cpuid_regs (*engine)(void *arg, uint32_t leaf,
 						   uint32_t subleaf),
-		       void *arg, struct err *err)
+		       void *arg, bool translated, struct err *err)
 {
 	for (unsigned n = 1; n < X86_FEATURE_COUNT; n++) {
 		const struct feature *f = &feature_table[n];
 		struct cpuid_regs r = engine(arg, f->leaf, f->subleaf);
 
 		if (!m->has[n] || is_rooms(n) ||
-		    (!is_speculation(n) &&
+		    ((translated || !is_speculation(n)) &&
 		     (register_of(&r, f->reg) >> f->bit & 1) != 0))
 			continue;
 		if (m->is_held)

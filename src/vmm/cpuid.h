@@ -32,13 +32,15 @@ struct cpuid_regs {
 int cpu_model_create(const char *model, const char *features, uint64_t tsc_hz,
 		     struct cpu_model **out, struct err *err);
 /*
- * Takes away what the engine lacks, where the room does not provide it.
- * -ENOTSUP when that makes another model of one that was named.
+ * Takes away what the engine lacks, where the room does not provide it; and,
+ * unless it is translated (runs guests by the soft engine), what kernels are
+ * told of speculation there. -ENOTSUP when that makes another model of one
+ * that was named.
  */
 int cpu_model_restrict(struct cpu_model *model,
 		       struct cpuid_regs (*engine)(void *arg, uint32_t leaf,
 						   uint32_t subleaf),
-		       void *arg, struct err *err);
+		       void *arg, bool translated, struct err *err);
 /* Was it "common" that was asked for? */
 bool cpu_model_is_common(const struct cpu_model *model);
 

@@ -48,6 +48,15 @@ def test_shell_without(machine, guest, cmdline, command, answer):
     assert vm.wait() == REBOOT
 
 
+def test_speculation_is_not_the_kernels(machine, guest):
+    """No page-table isolation on the soft engine, whatever the host's CPU."""
+    vm = to_shell(machine, guest)
+    vm.run("cat /sys/devices/system/cpu/vulnerabilities/meltdown",
+           "Not affected")
+    vm.type("reboot -f")
+    assert vm.wait() == REBOOT
+
+
 def test_reboot(machine, guest):
     vm = to_shell(machine, guest, options=["-o", "destroy_on_poweroff=true"])
     vm.type("reboot")

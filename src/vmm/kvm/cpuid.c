@@ -64,7 +64,7 @@ int kvm_reduce_model(int kvm, struct cpu_model *model, struct err *err)
 		error = kvm_failed(err, "/dev/kvm", "KVM_GET_SUPPORTED_CPUID",
 				   errno, "use engine=soft");
 	else
-		error = cpu_model_restrict(model, supported, all, err);
+		error = cpu_model_restrict(model, supported, all, false, err);
 	free(all);
 	return error;
 }

@@ -65,7 +65,8 @@ static struct cpuid_regs supported(void *arg, uint32_t leaf, uint32_t subleaf)
 
 static int soft_vm_create(struct vm *vm, struct err *err)
 {
-	int error = cpu_model_restrict(vm->cpu_model, supported, NULL, err);
+	int error =
+	    cpu_model_restrict(vm->cpu_model, supported, NULL, true, err);
 	struct soft_vm *svm;
 
 	if (error != 0)
