@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-int perfmap_open(void)
+int perfmap_open(struct err *err)
 {
 	char name[32];
 	int fd;
@@ -15,7 +15,7 @@ int perfmap_open(void)
 	snprintf(name, sizeof(name), "/tmp/perf-%d.map", (int)getpid());
 	fd = open(name, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW,
 		  0600);
-	return fd < 0 ? -errno : fd;
+	return fd < 0 ? err_sys(err, errno, "soft.jit.perfmap: %s", name) : fd;
 }
 
 /* A line is one write, so that those of several vCPUs do not mix. */

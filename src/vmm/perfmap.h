@@ -9,8 +9,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/err.h"
+
 /* A file to add to, or -errno. */
-int perfmap_open(void);
+int perfmap_open(struct err *err);
 /* Code of len bytes is at, made of a guest's at rip. Any thread. */
 void perfmap_add(int fd, const void *at, size_t len, uint64_t rip);
 

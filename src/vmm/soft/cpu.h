@@ -335,6 +335,7 @@ struct soft_vm {
 	_Atomic bool verify_turn; /* a vCPU's: verify.c */
 	uint16_t jit_hot;         /* runs of a block before it is translated */
 	bool jit_perfmap;         /* soft.jit.perfmap */
+	int perfmap;              /* then: a file, or -errno */
 	bool null_keeps_base; /* AMD: loading null leaves FS.base, GS.base */
 	bool rotate_keeps_of; /* the host's, by an immediate (exec_shift.c) */
 	/* By guest page; bit n = vCPU n. Lazily touched. */

@@ -5,8 +5,10 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "vmm/cpuid.h"
+#include "vmm/perfmap.h"
 #include "vmm/soft/cpu.h"
 #include "vmm/soft/handlers.h"
 #include "vmm/soft/jit/jit.h"
@@ -40,6 +42,8 @@ static void soft_vm_destroy(struct vm *vm)
 	unmap_array((void *)svm->code_mask, svm->page_count * 4);
 	unmap_array((void *)svm->write_mask, svm->page_count * 4);
 	unmap_array((void *)svm->code_grain, svm->page_count * 8);
+	if (svm->jit_perfmap && svm->perfmap >= 0)
+		close(svm->perfmap);
 	free(svm->opcodes);
 	free(svm);
 	vm->engine_data = NULL;
@@ -84,7 +88,6 @@ static int soft_vm_create(struct vm *vm, struct err *err)
 	svm->rotate_keeps_of = soft_host_rotate_keeps_of();
 	svm->jit_bytes = jit_share(vm);
 	svm->jit_verify = vm->soft_jit_verify;
-	svm->jit_perfmap = vm->soft_jit_perfmap;
 	svm->jit_hot = vm->soft_jit_hot != 0 ? vm->soft_jit_hot : JIT_HOT;
 	svm->opcodes = opcode_index_create();
 	svm->code_mask = map_array(svm->page_count * 4);
@@ -96,7 +99,12 @@ static int soft_vm_create(struct vm *vm, struct err *err)
 		return err_set(err, ENOMEM, "%s: no memory for the CPU engine",
 			       vm->name);
 	}
-	return 0;
+	svm->jit_perfmap = vm->soft_jit_perfmap;
+	if (svm->jit_perfmap)
+		svm->perfmap = error = perfmap_open(err);
+	if (error < 0)
+		soft_vm_destroy(vm);
+	return MIN(error, 0);
 }
 
 /* -- a vCPU's part

@@ -6,9 +6,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <unistd.h>
 
-#include "vmm/perfmap.h"
 #include "vmm/soft/access.h"
 #include "vmm/soft/jit/translate.h"
 #include "vmm/soft/jit/verify.h"
@@ -43,7 +41,6 @@ int jit_create(struct cpu *c)
 	if (jit == NULL)
 		return -ENOMEM;
 	c->jit = jit;
-	jit->perfmap = -1;
 	jit->hot = c->svm->jit_hot;
 	jit->all_hot = jit->hot == 1;
 	jit->unit = calloc(1, sizeof(*jit->unit));
@@ -58,10 +55,6 @@ int jit_create(struct cpu *c)
 	error = codemem_create(&jit->code, c->svm->jit_bytes);
 	if (error == 0)
 		error = verify_create(c);
-	if (error == 0 && c->svm->jit_perfmap) {
-		jit->perfmap = perfmap_open();
-		error = jit->perfmap < 0 ? jit->perfmap : 0;
-	}
 	return error != 0 ? error : emit_pieces(c);
 }
 
@@ -72,8 +65,6 @@ void jit_destroy(struct cpu *c)
 	if (jit == NULL)
 		return;
 	verify_destroy(c);
-	if (jit->perfmap >= 0)
-		close(jit->perfmap);
 	codemem_destroy(&jit->code);
 	free(jit->unit);
 	free(jit->link);

@@ -83,7 +83,6 @@ struct jit {
 	unsigned site; /* the last one given to a probe */
 	struct translation_unit *unit;
 	struct verify *verify; /* NULL but with soft.jit=verify */
-	int perfmap;           /* a file, or -1 (soft.jit.perfmap) */
 };
 
 #define JIT_HOT 12 /* jit.hot, unless soft.jit.hot says otherwise */

@@ -466,10 +466,10 @@ static void tell_perf(const struct translation_unit *u, size_t bytes)
 {
 	struct cpu *c = u->c;
 
-	if (c->jit->perfmap < 0)
+	if (!c->svm->jit_perfmap)
 		return;
 	vec_leave(c);
-	perfmap_add(c->jit->perfmap, u->b->code, bytes,
+	perfmap_add(c->svm->perfmap, u->b->code, bytes,
 		    c->gpr[17] + u->b->insn[0].off);
 }
 
