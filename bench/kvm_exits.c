@@ -22,6 +22,8 @@
 #include <unistd.h>
 #include <vmmapi.h>
 
+#include "kvm_bench.h"
+
 #define MEMORY    0x200000u
 #define CODE      0x100000u
 #define PORT      0x510
@@ -52,20 +54,6 @@ static const struct kind kinds[] = {
 };
 #define KINDS  (sizeof(kinds) / sizeof(kinds[0]))
 #define NOTIFY 3
-
-static _Noreturn void die(const char *what, const char *why)
-{
-	fprintf(stderr, "kvm_exits: %s: %s\n", what, why);
-	exit(1);
-}
-
-static double now_us(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
-}
 
 static uint64_t pointer_of(unsigned kind)
 {
@@ -230,19 +218,6 @@ static double bare_run(struct bare *b, unsigned kind, unsigned exits)
 
 /* -- both -------------------------------------------------------------------
  */
-
-static int compare(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
-
-static double median(double *v, unsigned count)
-{
-	qsort(v, count, sizeof(*v), compare);
-	return v[count / 2];
-}
 
 int main(int argc, char **argv)
 {

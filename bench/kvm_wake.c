@@ -24,6 +24,8 @@
 #include <unistd.h>
 #include <vmmapi.h>
 
+#include "kvm_bench.h"
+
 #define MEMORY 0x200000u
 #define BASE   0x8000u /* of the guest's image: SIPI vector 8 */
 #define IDT    0xa000u
@@ -128,24 +130,10 @@ __asm__(".pushsection .rodata\n"
 	".code64\n"
 	".popsection\n");
 
-static _Noreturn void die(const char *what, const char *why)
-{
-	fprintf(stderr, "kvm_wake: %s: %s\n", what, why);
-	exit(1);
-}
-
 static void check(bool ok, const char *what)
 {
 	if (!ok)
 		die(what, strerror(errno));
-}
-
-static double now_us(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
 }
 
 static void fill(uint8_t *ram)
@@ -421,19 +409,6 @@ static double wake(struct bare *b, bool by_irqfd, unsigned rounds, double *call)
 	}
 	*call = calls / rounds;
 	return (now_us() - start) / rounds;
-}
-
-static int compare(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
-
-static double median(double *v, unsigned count)
-{
-	qsort(v, count, sizeof(*v), compare);
-	return v[count / 2];
 }
 
 static void tell(const char *name, const char *what[2], double *one,
