@@ -147,6 +147,12 @@ static bool is_in(const uint16_t *list, size_t count, unsigned feature)
 	return false;
 }
 
+static void set_all(bool has[], const uint16_t *list, size_t count, bool value)
+{
+	for (size_t n = 0; n < count; n++)
+		has[list[n]] = value;
+}
+
 static bool is_speculation(unsigned feature)
 {
 	return is_in(speculation_intel, ARRAY_SIZE(speculation_intel),
@@ -224,19 +230,11 @@ static void take_host(bool has[], bool is_amd)
 		before = f;
 		has[n] = (register_of(&r, f->reg) >> f->bit & 1) != 0;
 	}
-	for (unsigned n = 0; n < ARRAY_SIZE(always); n++)
-		has[always[n]] = true;
-	for (unsigned n = 0; n < ARRAY_SIZE(kvm_only); n++)
-		has[kvm_only[n]] = true;
-	for (unsigned n = 0; n < ARRAY_SIZE(not_implemented); n++)
-		has[not_implemented[n]] = false;
-	for (unsigned n = 1; n < X86_FEATURE_COUNT; n++)
-		if (is_speculation(n))
-			has[n] =
-			    is_in(is_amd ? speculation_amd : speculation_intel,
-				  is_amd ? ARRAY_SIZE(speculation_amd)
-					 : ARRAY_SIZE(speculation_intel),
-				  n);
+	set_all(has, always, ARRAY_SIZE(always), true);
+	set_all(has, kvm_only, ARRAY_SIZE(kvm_only), true);
+	set_all(has, not_implemented, ARRAY_SIZE(not_implemented), false);
+	set_all(has, speculation_intel, ARRAY_SIZE(speculation_intel), !is_amd);
+	set_all(has, speculation_amd, ARRAY_SIZE(speculation_amd), is_amd);
 	/* Without the host's XSAVE, vector state is FXSAVE's. */
 	if (!has[X86_FEATURE_OSXSAVE])
 		has[X86_FEATURE_XSAVE] = false;
@@ -403,8 +401,7 @@ int cpu_model_create(const char *model, const char *features, uint64_t tsc_hz,
 	m->is_amd = vendor.ebx == 0x68747541 || vendor.ebx == 0x6f677948;
 	take_host(m->has, m->is_amd);
 	memcpy(possible, m->has, sizeof(possible));
-	for (unsigned n = 0; n < ARRAY_SIZE(on_request); n++)
-		m->has[on_request[n]] = false;
+	set_all(m->has, on_request, ARRAY_SIZE(on_request), false);
 	error = reduce_to_model(m, model, err);
 	if (error == 0)
 		error = apply_features(m, possible, features, err);

@@ -228,6 +228,18 @@ static enum walk_result walk(struct cpu *c, struct walk *w,
 	return c->cr4 & CR4_PAE ? walk_pae(c, w, tr) : walk_32bit(c, w, tr);
 }
 
+/* Until no other vCPU changed an entry meanwhile. */
+static enum walk_result walk_to_end(struct cpu *c, struct walk *w,
+				    struct translation *tr)
+{
+	enum walk_result result;
+
+	do
+		result = walk(c, w, tr);
+	while (result == WALK_AGAIN);
+	return result;
+}
+
 static void no_paging(const struct cpu *c, uint64_t va, struct translation *tr)
 {
 	*tr = (struct translation){.gpa = va,
@@ -287,7 +299,6 @@ uint64_t mmu_translate_as(struct cpu *c, const struct insn *i, uint64_t va,
 	struct walk w = {
 	    .va = va, .access = access, .user = c->cpl == 3 && !as_supervisor};
 	struct translation tr;
-	enum walk_result result;
 
 	if (is_long_mode(c) && !is_canonical(c, va))
 		raise_noncanonical(c, i);
@@ -298,12 +309,8 @@ uint64_t mmu_translate_as(struct cpu *c, const struct insn *i, uint64_t va,
 		 (!(c->flags & RFLAGS_AC) || (as_supervisor && c->cpl == 3));
 	if (!(c->cr0 & CR0_PG)) {
 		no_paging(c, va, &tr);
-	} else {
-		do
-			result = walk(c, &w, &tr);
-		while (result == WALK_AGAIN);
-		if (result == WALK_FAULT)
-			raise_pf(c, i, &w);
+	} else if (walk_to_end(c, &w, &tr) == WALK_FAULT) {
+		raise_pf(c, i, &w);
 	}
 	if (!c->align_check && (!as_supervisor || c->cpl != 3))
 		remember(c, va, &tr);
@@ -314,17 +321,14 @@ bool mmu_refill(struct cpu *c, uint64_t va, enum access access)
 {
 	struct walk w = {.va = va, .access = access, .user = c->cpl == 3};
 	struct translation tr;
-	enum walk_result result;
 
 	if (!is_long_mode(c) || !is_canonical(c, va) || c->align_check)
 		return false;
 	w.smap = (c->cr4 & CR4_SMAP) && !(c->flags & RFLAGS_AC);
-	do
-		result = walk(c, &w, &tr);
-	while (result == WALK_AGAIN);
-	if (result == WALK_OK)
-		remember(c, va, &tr);
-	return result == WALK_OK;
+	if (walk_to_end(c, &w, &tr) != WALK_OK)
+		return false;
+	remember(c, va, &tr);
+	return true;
 }
 
 uint64_t mmu_translate(struct cpu *c, const struct insn *i, uint64_t va,

@@ -11,20 +11,14 @@
 #define PP_F3 0xf3
 #define PP_F2 0xf2
 
+/* What rows of all prefixes have. */
+#define ROW_FIELDS(name_, map_, pp_, op_, ext_, attr_, feature_, size_, exec_) \
+	.name = name_, .exec = exec_, .attr = attr_,                           \
+	.feature = X86_FEATURE_##feature_, .map = MAP_##map_, .pp = PP_##pp_,  \
+	.op = op_, .ext = ext_, .low = -1, .size = SIZE_##size_
+
 static const struct simd_row rows[] = {
-#define SIMD_ROW(name_, map_, pp_, op_, ext_, attr_, feature_, size_, exec_)   \
-	{                                                                      \
-	    .name = name_,                                                     \
-	    .exec = exec_,                                                     \
-	    .attr = attr_,                                                     \
-	    .feature = X86_FEATURE_##feature_,                                 \
-	    .map = MAP_##map_,                                                 \
-	    .pp = PP_##pp_,                                                    \
-	    .op = op_,                                                         \
-	    .ext = ext_,                                                       \
-	    .low = -1,                                                         \
-	    .size = SIZE_##size_,                                              \
-	},
+#define SIMD_ROW(...) {ROW_FIELDS(__VA_ARGS__)},
 #define SIMD(name, map, pp, op, ext, attr, feature, size)                      \
 	SIMD_ROW(name, map, pp, op, ext, attr, feature, size, NULL)
 #define SIMD_C(name, map, pp, op, ext, attr, feature, exec)                    \
@@ -49,16 +43,8 @@ static const struct simd_row rows[] = {
 #define EVEX_C(n, name_, map_, pp_, op_, ext_, attr_, feature_, size_, how_,   \
 	       element_, exec_)                                                \
 	{                                                                      \
-	    .name = name_,                                                     \
-	    .exec = exec_,                                                     \
-	    .attr = attr_,                                                     \
-	    .feature = X86_FEATURE_##feature_,                                 \
-	    .map = MAP_##map_,                                                 \
-	    .pp = PP_##pp_,                                                    \
-	    .op = op_,                                                         \
-	    .ext = ext_,                                                       \
-	    .low = -1,                                                         \
-	    .size = SIZE_##size_,                                              \
+	    ROW_FIELDS(name_, map_, pp_, op_, ext_, attr_, feature_, size_,    \
+		       exec_),                                                 \
 	    .is_evex = true,                                                   \
 	    .element = element_,                                               \
 	    .how = how_,                                                       \
