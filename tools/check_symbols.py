@@ -24,7 +24,7 @@ ALLOWED = {
     "vcpu_get_cr8", "vcpu_set_cr8", "vcpu_intr_pending", "vcpu_intr_accept",
     "vm_stop", "cpu_model_cpuid", "perfmap_add",
     # soft.jit=verify says what differs, after vec_leave.
-    "fprintf", "fputc", "snprintf", "stderr",
+    "fprintf", "fputc", "fwrite", "snprintf", "stderr", "disasm",
     # The CPU model: tables, in general registers (a compiler's, so far).
     "cpu_model_has", "cpu_model_is_amd", "cpu_model_maxphyaddr",
     "cpu_model_xcr0",

@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 
 #include "base/bits.h"
+#include "x86/disasm.h"
 
 static const char *const exit_names[VM_EXITCODE_MAX] = {
     [VM_EXITCODE_INOUT] = "INOUT",
@@ -107,6 +108,7 @@ static void dump_segments(FILE *out, struct vcpu *vcpu)
 #define CR4_PAE  BIT(5)
 #define CR4_LA57 BIT(12)
 #define CS_LONG  BIT(13)
+#define CS_DB    BIT(14)
 
 static struct vm_guest_paging paging_of(struct vcpu *vcpu, uint32_t cs_access)
 {
@@ -138,12 +140,37 @@ static struct vm_guest_paging paging_of(struct vcpu *vcpu, uint32_t cs_access)
 
 #define LONGEST_INSTRUCTION 15
 
-/* The bytes at RIP, as far as there is memory. */
+/* From linear address gla on, as far as there is memory: how many. */
+static unsigned read_code(struct vcpu *vcpu, struct vm_guest_paging *paging,
+			  uint64_t gla, uint8_t bytes[LONGEST_INSTRUCTION])
+{
+	unsigned n;
+
+	for (n = 0; n < LONGEST_INSTRUCTION; n++) {
+		const uint8_t *byte = NULL;
+		uint64_t gpa;
+		int fault = 0;
+
+		if (vm_gla2gpa_nofault(vcpu, paging, gla + n, PROT_READ, &gpa,
+				       &fault) == 0 &&
+		    fault == 0)
+			byte = vm_map_gpa(vcpu_ctx(vcpu), gpa, 1);
+		if (byte == NULL)
+			break;
+		bytes[n] = *byte;
+	}
+	return n;
+}
+
+/* What is at RIP: the bytes, and what they say. */
 static void dump_instruction(FILE *out, struct vcpu *vcpu)
 {
+	uint8_t bytes[LONGEST_INSTRUCTION];
 	struct vm_guest_paging paging;
 	uint64_t base = 0, rip = 0;
 	uint32_t limit, access;
+	unsigned count;
+	char text[96];
 
 	if (vm_get_desc(vcpu, VM_REG_GUEST_CS, &base, &limit, &access) != 0 ||
 	    vm_get_register(vcpu, VM_REG_GUEST_RIP, &rip) != 0)
@@ -151,21 +178,16 @@ static void dump_instruction(FILE *out, struct vcpu *vcpu)
 	paging = paging_of(vcpu, access);
 	if (paging.cpu_mode == CPU_MODE_64BIT)
 		base = 0;
+	count = read_code(vcpu, &paging, base + rip, bytes);
 	fprintf(out, "\tinstruction\t");
-	for (unsigned i = 0; i < LONGEST_INSTRUCTION; i++) {
-		const uint8_t *byte = NULL;
-		uint64_t gpa;
-		int fault = 0;
-
-		if (vm_gla2gpa_nofault(vcpu, &paging, base + rip + i, PROT_READ,
-				       &gpa, &fault) == 0 &&
-		    fault == 0)
-			byte = vm_map_gpa(vcpu_ctx(vcpu), gpa, 1);
-		if (byte == NULL)
-			break;
-		fprintf(out, "%02x ", *byte);
-	}
-	fprintf(out, "\n");
+	for (unsigned n = 0; n < count; n++)
+		fprintf(out, "%02x ", bytes[n]);
+	disasm(bytes, count,
+	       paging.cpu_mode == CPU_MODE_64BIT ? 8
+	       : access & CS_DB                  ? 4
+						 : 2,
+	       rip, text, sizeof(text));
+	fprintf(out, "\n\t\t\t%s\n", text);
 }
 
 char *dump_exit(struct vcpu *vcpu, const struct vm_exit *exit, const char *line)

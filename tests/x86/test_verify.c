@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * soft.jit=verify finds translated code that is wrong: the code cache is
- * tampered with behind its back.
+ * soft.jit=verify finds translated code that is wrong, and names it: the code
+ * cache is tampered with behind its back.
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "generate.h"
 #include "guest.h"
@@ -15,34 +17,40 @@
 
 static const struct wrong {
 	const char *name;
-	uint8_t guest[12], len;     /* the code, which HLT ends */
+	const char *text;
+	uint8_t guest[12], len;     /* the code, after a NOP; HLT ends it */
 	uint8_t from[8], to[8], at; /* in its translation: at bytes */
 } wrongs[] = {
     {"a register",
+     "add rbx, rax",
      {0x48, 0x01, 0xc3}, /* add, sub */
      3,
      {0x48, 0x01, 0xc3},
      {0x48, 0x29, 0xc3},
      3},
     {"the flags only",
+     "cmp rbx, rax",
      {0x48, 0x39, 0xc3}, /* cmp, the other way round */
      3,
      {0x48, 0x39, 0xc3},
      {0x48, 0x39, 0xd8},
      3},
     {"memory",
+     "not byte ptr [rdi]",
      {0xf6, 0x17}, /* not, neg */
      2,
      {0xf6, 0x14},
      {0xf6, 0x1c},
      2},
     {"a vector",
+     "pcmpeqd xmm1, xmm2",
      {0x66, 0x0f, 0x76, 0xca}, /* pcmpeqd, pcmpgtd */
      4,
      {0x66, 0x0f, 0x76, 0xca},
      {0x66, 0x0f, 0x66, 0xca},
      4},
     {"where it goes",
+     "jnz 0x",
      {0x75, 0x10}, /* jne, je */
      2,
      {0x0f, 0x85},
@@ -59,6 +67,51 @@ static int make_memory(void)
 	return all == MAP_FAILED ? -1 : 0;
 }
 
+/* What a file without a name has had written to it; free() it. */
+static char *text_of(int fd)
+{
+	long size = lseek(fd, 0, SEEK_END);
+	char *text = calloc(1, (size_t)size + 1);
+
+	if (text != NULL && pread(fd, text, (size_t)size, 0) != size)
+		text[0] = '\0';
+	return text;
+}
+
+/* One run with standard error in a file: its text. */
+static char *run_and_listen(struct guest *g, const uint64_t gpr[16],
+			    struct outcome *out)
+{
+	int fd = memfd_create("stderr", 0), was = dup(2);
+	char *text;
+
+	fflush(stderr);
+	dup2(fd, 2);
+	guest_run(g, gpr, RFLAGS_ONE, TEST_FIRST, out);
+	fflush(stderr);
+	dup2(was, 2);
+	text = text_of(fd);
+	close(was);
+	close(fd);
+	return text;
+}
+
+/* The failure ends in the instruction, and the code around it is shown. */
+static bool is_named(const struct wrong *w, const char *failure,
+		     const char *said)
+{
+	char at[128], code[128];
+
+	snprintf(at, sizeof(at), "differ in %s, at %#x: %s",
+		 strncmp(w->text, "jnz", 3) == 0 ? "where it goes"
+						 : "what it does",
+		 TEST_FIRST + 1, w->text);
+	snprintf(code, sizeof(code), "code:\n  %x  nop\n> %x  %s", TEST_FIRST,
+		 TEST_FIRST + 1, w->text);
+	return failure != NULL && said != NULL && strstr(failure, at) != NULL &&
+	       strstr(said, at) != NULL && strstr(said, code) != NULL;
+}
+
 /* What verify says of the code, before and after it is tampered with. */
 static bool is_found(const struct wrong *w)
 {
@@ -73,15 +126,17 @@ static bool is_found(const struct wrong *w)
 		return false;
 	guest_set_vectors(g, &vectors);
 	memset((void *)(uintptr_t)TEST_CODE, CODE_FILLER, 4096);
-	memcpy((void *)(uintptr_t)TEST_FIRST, w->guest, w->len);
+	*(uint8_t *)(uintptr_t)TEST_FIRST = 0x90;
+	memcpy((uint8_t *)(uintptr_t)TEST_FIRST + 1, w->guest, w->len);
 	/* The later runs find the page in the TLB, and what follows. */
 	for (unsigned n = 0; n < 4; n++)
 		guest_run(g, gpr, RFLAGS_ONE | (n & 1 ? RFLAGS_ZF : 0),
 			  TEST_FIRST, &out);
 	if (guest_failure(g) == NULL && guest_patch(g, w->from, w->to, w->at)) {
-		guest_run(g, gpr, RFLAGS_ONE, TEST_FIRST, &out);
-		found = guest_failure(g) != NULL &&
-			strstr(guest_failure(g), "differ") != NULL;
+		char *said = run_and_listen(g, gpr, &out);
+
+		found = is_named(w, guest_failure(g), said);
+		free(said);
 	}
 	guest_destroy(g);
 	return found;

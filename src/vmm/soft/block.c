@@ -650,6 +650,19 @@ struct insn *block_single(struct cpu *c, const struct insn *i)
 	return &b->insn[1];
 }
 
+static bool is_head(exec_fn exec)
+{
+	return exec == exec_head || exec == exec_translated ||
+	       exec == exec_warm || exec == exec_gone;
+}
+
+const struct block *block_of(const struct insn *i)
+{
+	while (!is_head(i->exec))
+		i--;
+	return container_of(i, struct block, insn[0]);
+}
+
 bool block_is_dead(const struct insn *i)
 {
 	return i->exec == exec_leave;

@@ -531,6 +531,8 @@ const struct block *block_lookup(const struct cpu *c, uint64_t key);
 void block_translate_again(struct cpu *c, struct block *b);
 /* Those around gpa take much of the time. */
 void blocks_found_hot(struct cpu *c, uint64_t gpa);
+/* That of instruction i, which is in the arena. */
+const struct block *block_of(const struct insn *i);
 /* Was the block of instruction i dropped? */
 bool block_is_dead(const struct insn *i);
 

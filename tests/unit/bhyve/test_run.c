@@ -225,6 +225,7 @@ static void test_engine_gives_up(void **state)
 	assert_int_equal(run(&f), STATUS_ERROR);
 	assert_non_null(strstr(f.m->last_words, "vcpu 0 does not run: "));
 	assert_non_null(strstr(f.m->last_words, "\tinstruction\t0f 0b 90 "));
+	assert_non_null(strstr(f.m->last_words, "\n\t\t\tud2\n"));
 	assert_non_null(strstr(f.m->last_words, "\n\trip\t"));
 	close_fixture(&f);
 	open_fixture(&f, 1);

@@ -2,13 +2,13 @@
 #include "vmm/soft/jit/verify.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
 
 #include "vmm/soft/access.h"
 #include "vmm/soft/handlers.h"
 #include "vmm/soft/jit/translate.h"
+#include "vmm/soft/jit/verify_state.h"
 #include "vmm/soft/vec.h"
 
 /*
@@ -17,36 +17,6 @@
  */
 #define AGREED_OFTEN 256
 #define AGREED_SKIP  15
-#define AGREED_SIZE  (1u << 16)
-
-/* What an instruction works on, memory apart. */
-struct state {
-	uint64_t gpr[16];
-	uint64_t gs_base, kernel_gs_base; /* SWAPGS */
-	uint32_t flags;                   /* CLI */
-	uint16_t arith_flags;
-	bool has_vec;
-	uint8_t vec[VCPU_XSAVE_SIZE] __attribute__((aligned(64)));
-};
-
-struct verify {
-	struct state before, native, tier0;
-	bool turn; /* it is ours: struct soft_vm's verify_turn is taken */
-	/* The memory operand; bytes is 0 without one. */
-	uint64_t va;
-	unsigned bytes;
-	uint8_t was[64], is[64];
-	/* A branch under way: where tier 0 went, and with which stack. */
-	const struct insn *branch; /* NULL: none */
-	uint64_t branch_rip, rip, rsp, pushed;
-	bool pushes;
-	/* Tier 0's run, while it lasts. */
-	const struct insn *running;
-	uint64_t *addend, addend_was;
-	bool skips;
-	uint16_t agreed[AGREED_SIZE]; /* times, by place in the arena */
-	uint8_t page[4096] __attribute__((aligned(64)));
-};
 
 int verify_create(struct cpu *c)
 {
@@ -197,75 +167,6 @@ static void run_tier0(struct cpu *c, const struct insn *i, uint64_t va)
 	v->running = NULL;
 }
 
-/* -- a difference ----------------------------------------------------------
- */
-
-static void print_state(const char *name, const struct state *s)
-{
-	fprintf(stderr, "%s:", name);
-	for (unsigned n = 0; n < 16; n++)
-		fprintf(stderr, "%s%016llx", n % 4 == 0 ? "\n  " : " ",
-			(unsigned long long)s->gpr[n]);
-	fprintf(stderr, "\n  flags (AX of LAHF; SETO AL) %04x\n",
-		s->arith_flags);
-	for (unsigned n = 0; n < sizeof(s->vec) && s->has_vec; n++)
-		fprintf(stderr, "%s%02x", n % 32 == 0 ? "\n  " : "", s->vec[n]);
-	fprintf(stderr, s->has_vec ? "\n" : "");
-}
-
-static void print_bytes(const char *name, const uint8_t *bytes, unsigned count)
-{
-	fprintf(stderr, "%s:", name);
-	for (unsigned n = 0; n < count; n++)
-		fprintf(stderr, " %02x", bytes[n]);
-	fprintf(stderr, "\n");
-}
-
-static void code_text(const struct cpu *c, const struct insn *i, uint64_t rip,
-		      char text[64])
-{
-	unsigned n = tlb_place(rip);
-	const uint8_t *p = (const void *)(rip + c->tlb->addend[n]);
-	int len = snprintf(text, 64, "%s",
-			   i->op == OP_NONE_ROW ? "vector"
-						: opcode_table[i->op].name);
-
-	if (!tlb_match(c->tlb->exec[n], rip))
-		return;
-	for (unsigned k = 0; k < i->len && len < 60; k++)
-		len += snprintf(text + len, 64 - (size_t)len, " %02x", p[k]);
-}
-
-/* The VM ends: soft_run fails with this text. */
-static uint64_t differ(struct cpu *c, const struct insn *i, uint64_t rip,
-		       const char *what)
-{
-	struct verify *v = c->jit->verify;
-	char code[64];
-
-	vec_leave(c);
-	code_text(c, i, rip, code);
-	err_set(&c->vcpu->failure, EIO,
-		"%s: vCPU %u: soft.jit=verify: translated code and the "
-		"interpreter differ in %s, at %#llx: %s",
-		c->svm->vm->name, c->vcpu->id, what, (unsigned long long)rip,
-		code);
-	fprintf(stderr, "%s\n", c->vcpu->failure.text);
-	print_state("before", &v->before);
-	print_state("translated", &v->native);
-	print_state("interpreted", &v->tier0);
-	if (v->bytes != 0) {
-		fprintf(stderr, "memory at %#llx\n", (unsigned long long)v->va);
-		print_bytes("before", v->was, v->bytes);
-		print_bytes("translated", v->is, v->bytes);
-		print_bytes("interpreted", v->page + (v->va & 4095), v->bytes);
-	}
-	c->failed = true;
-	c->rip = rip;
-	verify_turn_over(c);
-	return 0;
-}
-
 /* -- memory operands ---------------------------------------------------------
  */
 
@@ -408,7 +309,7 @@ uint64_t verify_after(struct cpu *c, uint64_t at)
 	copy_bytes(v->is, p, p != NULL ? v->bytes : 0);
 	if (!tier0_agrees(c, i, v->was) &&
 	    (same(v->was, v->is, v->bytes) || !tier0_agrees(c, i, v->is)))
-		return differ(c, i, insn_rip(c, i), "what it does");
+		return verify_tell(c, i, insn_rip(c, i), "what it does");
 	cpu_to_frame(c);
 	verify_turn_over(c);
 	return 1;
@@ -476,7 +377,7 @@ uint64_t verify_arrival(struct cpu *c, uint64_t at)
 	v->branch = NULL;
 	if (branch == NULL || arrived_well(c, insn_rip(c, insn_at(c, at))))
 		return 1;
-	return differ(c, branch, v->branch_rip, "where it goes");
+	return verify_tell(c, branch, v->branch_rip, "where it goes");
 }
 
 void verify_left(struct cpu *c, bool by_branch, uint64_t rip)
@@ -490,7 +391,7 @@ void verify_left(struct cpu *c, bool by_branch, uint64_t rip)
 	branch = v->branch;
 	v->branch = NULL;
 	if (branch != NULL && by_branch && !arrived_well(c, rip))
-		differ(c, branch, v->branch_rip, "where it goes");
+		verify_tell(c, branch, v->branch_rip, "where it goes");
 }
 
 /* For a branch the fault is the truth: it is not made twice. */
@@ -509,5 +410,5 @@ void verify_escaped(struct cpu *c)
 		return;
 	*v->addend = v->addend_was;
 	if (is_vector(i) || !(opcode_table[i->op].attr & OP_END))
-		differ(c, i, insn_rip(c, i), "whether it faults");
+		verify_tell(c, i, insn_rip(c, i), "whether it faults");
 }
