@@ -208,11 +208,11 @@ const struct insn *jump_slow(struct cpu *c, const struct insn *i, uint64_t rip)
 	return NULL;
 }
 
-/* Entries of each code size, and of CPL 3, may live side by side. */
+/* Entries of each mode, and of CPL 3, may live side by side. */
 void live_tag_update(struct cpu *c)
 {
-	c->live_tag =
-	    c->tag_count << 5 | (uint64_t)c->code_size << 1 | (c->cpl == 3);
+	c->live_tag = c->tag_count << 9 | c->mode_key >> MODE_KEY_SHIFT << 1 |
+		      (c->cpl == 3);
 }
 
 void jump_flush(struct cpu *c)

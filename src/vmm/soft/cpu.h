@@ -91,8 +91,11 @@ struct tlb {
 	uint64_t align_2, align_64;
 	uint64_t vec_blocked_512;  /* with it */
 	uint64_t sign_64, sign_32; /* a sign bit */
-	uint64_t no_if;            /* all bits but RFLAGS.IF */
-	uint64_t scratch;          /* of one instruction */
+	uint64_t high_32;          /* all bits above the lower 32 */
+	/* 32-bit code: what is left of an address with fs_base, gs_base. */
+	uint64_t fs_bits, gs_bits;
+	uint64_t no_if;   /* all bits but RFLAGS.IF */
+	uint64_t scratch; /* of one instruction */
 	/* Of a piece (pieces.h): an address, what is wanted of it, the
 	   answer. */
 	uint64_t miss_va, miss_what, miss_answer;
@@ -121,7 +124,8 @@ struct tlb {
 	unsigned huge_count;     /* > TLB_HUGE: lost */
 	bool is_user;
 	uint8_t id;
-	uint64_t space; /* CR3 base | PCID it was filled under */
+	uint8_t targets_of; /* code size and side of CPL 0 (tlb.c) */
+	uint64_t space;     /* CR3 base | PCID it was filled under */
 };
 
 #define TLB_USER_TABLES 8
@@ -145,6 +149,9 @@ enum access { ACCESS_READ, ACCESS_WRITE, ACCESS_EXEC };
 
 /* cpu.mode_key: in the bits of a block's key above its gpa. */
 #define MODE_KEY_SHIFT 56
+/* An offset in CS, DS, ES and SS is a linear address: 64-bit code, or 32-bit
+   code whose segments are all of 4 GiB. Only that is translated. */
+#define MODE_KEY_FLAT  (1ull << 62)
 
 struct block {
 	uint64_t key;       /* gpa | cpu.mode_key */
@@ -512,7 +519,7 @@ void blocks_flush(struct cpu *c);
 void blocks_drop_page(struct cpu *c, uint64_t gpa);
 /* jump[] is void: address space or mode changed, or code went away. */
 void jump_flush(struct cpu *c);
-void live_tag_update(struct cpu *c); /* CPL or code size changed */
+void live_tag_update(struct cpu *c); /* CPL or mode_key changed */
 void blocks_drop_all(struct cpu *c);
 /* Puts rip on i, and takes back what the block's head counted from there. */
 void block_unwind(struct cpu *c, const struct insn *i);
@@ -632,6 +639,8 @@ uint64_t ea_slow(struct cpu *c, const struct insn *i, uint64_t offset,
    the address size. Cheap in 64-bit mode. */
 uint64_t seg_linear(struct cpu *c, const struct insn *i, enum seg_index seg,
 		    uint64_t offset, unsigned len, enum access access);
+/* Any 4 GiB from its base may be read and written in it. */
+bool segment_is_open(const struct segment *s);
 
 /* -- exc.c, seg.c, sys.c, state.c
  * ---------------------------------------------------- */
@@ -656,6 +665,8 @@ uint64_t msr_read(struct cpu *c, const struct insn *i, uint32_t msr);
 void rflags_set(struct cpu *c, uint64_t value, uint64_t mask);
 /* Recomputes cpl, code_size, vec_blocked, jump_tag, tlb, single_step. */
 void cpu_mode_changed(struct cpu *c);
+/* The part of it that follows from DS, ES and SS. */
+void cpu_segments_changed(struct cpu *c);
 void soft_state_get(struct cpu *c, struct vcpu_state *state);
 int soft_state_set(struct cpu *c, const struct vcpu_state *state);
 

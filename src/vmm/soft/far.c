@@ -502,6 +502,7 @@ EXEC(retf)
 		c->seg[SEG_SS] = ss;
 		set_sp(c, lsize, sp + (uint64_t)extra);
 		drop_inner_segments(c);
+		cpu_segments_changed(c);
 	}
 	c->rip = rip;
 	return NULL;
@@ -637,6 +638,7 @@ EXEC(iret)
 	}
 	if (outer)
 		drop_inner_segments(c);
+	cpu_segments_changed(c);
 	c->rip = frame[0];
 	return NULL;
 }

@@ -322,10 +322,15 @@ bool mmu_refill(struct cpu *c, uint64_t va, enum access access)
 	struct walk w = {.va = va, .access = access, .user = c->cpl == 3};
 	struct translation tr;
 
-	if (!is_long_mode(c) || !is_canonical(c, va) || c->align_check)
+	/* In 32-bit code a segment that is not open leads to no address. */
+	if (is_long_mode(c) ? !is_canonical(c, va) : va >> 32 != 0)
+		return false;
+	if (c->align_check)
 		return false;
 	w.smap = (c->cr4 & CR4_SMAP) && !(c->flags & RFLAGS_AC);
-	if (walk_to_end(c, &w, &tr) != WALK_OK)
+	if (!(c->cr0 & CR0_PG))
+		no_paging(c, va, &tr);
+	else if (walk_to_end(c, &w, &tr) != WALK_OK)
 		return false;
 	remember(c, va, &tr);
 	return true;

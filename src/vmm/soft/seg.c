@@ -35,6 +35,15 @@ static bool type_allows(const struct cpu *c, const struct segment *s,
 	return !code || (s->access & AR_READABLE);
 }
 
+bool segment_is_open(const struct segment *s)
+{
+	const uint32_t matters =
+	    AR_UNUSABLE | AR_P | AR_CODE | AR_EXPAND | AR_WRITABLE;
+
+	return s->limit == 0xffffffff &&
+	       (s->access & matters) == (AR_P | AR_WRITABLE);
+}
+
 static uint64_t legacy_linear(struct cpu *c, const struct insn *i,
 			      enum seg_index seg, uint64_t offset, unsigned len,
 			      enum access access)
@@ -196,6 +205,7 @@ void segment_load(struct cpu *c, const struct insn *i, enum seg_index seg,
 	}
 	if ((selector & ~3u) == 0) {
 		load_null(c, i, seg, selector);
+		cpu_segments_changed(c);
 		return;
 	}
 	if (!descriptor_read(c, i, selector, &desc))
@@ -207,4 +217,5 @@ void segment_load(struct cpu *c, const struct insn *i, enum seg_index seg,
 		check_data_segment(c, i, &s);
 	descriptor_set_accessed(c, i, &s);
 	c->seg[seg] = s;
+	cpu_segments_changed(c);
 }

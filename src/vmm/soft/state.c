@@ -25,24 +25,56 @@ static uint8_t code_size(const struct cpu *c)
 	return cs->access & AR_DB ? 4 : 2;
 }
 
+static bool is_real_or_v86(const struct cpu *c)
+{
+	return !(c->cr0 & CR0_PE) || (c->flags & RFLAGS_VM);
+}
+
+static bool is_flat_data(const struct segment *s)
+{
+	return s->base == 0 && segment_is_open(s);
+}
+
+/* What type and limit of segments have no say in, and no base. */
+static bool is_flat(const struct cpu *c)
+{
+	const struct segment *cs = &c->seg[SEG_CS], *ss = &c->seg[SEG_SS];
+
+	if (c->code_size == 8)
+		return true;
+	return c->code_size == 4 && !is_real_or_v86(c) && cs->base == 0 &&
+	       cs->limit == 0xffffffff && (ss->access & AR_DB) &&
+	       is_flat_data(ss) && is_flat_data(&c->seg[SEG_DS]) &&
+	       is_flat_data(&c->seg[SEG_ES]);
+}
+
+static void mode_key_update(struct cpu *c)
+{
+	c->mode_key = ((uint64_t)c->code_size << 1 | (c->cpl != 0) |
+		       (uint64_t)is_real_or_v86(c) << 5)
+		      << MODE_KEY_SHIFT;
+	if (is_flat(c))
+		c->mode_key |= MODE_KEY_FLAT;
+	live_tag_update(c);
+}
+
+void cpu_segments_changed(struct cpu *c)
+{
+	if (c->code_size != 8)
+		mode_key_update(c);
+}
+
 void cpu_mode_changed(struct cpu *c)
 {
-	bool real = !(c->cr0 & CR0_PE);
-	bool v86 = !real && (c->flags & RFLAGS_VM);
-
 	c->code_size = code_size(c);
-	if (real)
+	if (!(c->cr0 & CR0_PE))
 		c->cpl = 0;
-	else if (v86)
+	else if (c->flags & RFLAGS_VM)
 		c->cpl = 3;
-	c->mode_key = ((uint64_t)c->code_size << 1 | (c->cpl != 0) |
-		       (uint64_t)(real || v86) << 5)
-		      << MODE_KEY_SHIFT;
-	c->single_step = (c->flags & RFLAGS_TF) || c->cap_mtrap;
-	if (c->code_size != 8)
+	mode_key_update(c);
+	if (!(c->mode_key & MODE_KEY_FLAT))
 		jump_flush(c); /* the base of CS may be another */
-	else
-		live_tag_update(c);
+	c->single_step = (c->flags & RFLAGS_TF) || c->cap_mtrap;
 	vec_mode_changed(c);
 	mmu_mode_changed(c);
 }

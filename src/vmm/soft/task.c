@@ -299,6 +299,7 @@ static void load_segments(struct cpu *c, const struct task_switch *t)
 	load_data(c, t, SEG_ES);
 	load_data(c, t, SEG_FS);
 	load_data(c, t, SEG_GS);
+	cpu_segments_changed(c);
 }
 
 /* -- the way in

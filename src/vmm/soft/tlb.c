@@ -2,7 +2,8 @@
 /*
  * The software TLB: which table is current, and how entries go away.
  *
- * CPL 3 has a table for each of the last address spaces (CR3 and PCID).
+ * CPL 3 has a table for each of the last address spaces (CR3 and PCID), and
+ * one more where it runs both 64-bit code and other code.
  * CPL 0-2 has two: one without user pages (SMAP in force), one with them.
  * The supervisor's tables serve all spaces: what is not global is listed in
  * the table's journal and dropped at each CR3 load.
@@ -166,6 +167,7 @@ static struct tlb *table_create(struct cpu *c, unsigned id, uint64_t none)
 	t->sign_64 = 1ull << 63;
 	t->sign_32 = 1ull << 31;
 	t->no_if = ~(uint64_t)RFLAGS_IF;
+	t->high_32 = ~0ull << 32;
 	t->has_global = true; /* so that all of it is cleared */
 	tlb_clear(t);
 	return t;
@@ -242,27 +244,44 @@ static uint64_t current_space(const struct cpu *c)
 	return c->cr4 & CR4_PCIDE ? c->cr3 : c->cr3 & ~0xfffull;
 }
 
+/* An address in 64-bit code and the same in 32-bit code, or with what CPL 0
+   may do and without, are different targets. */
+static uint8_t targets_of(const struct cpu *c)
+{
+	return (uint8_t)((c->code_size == 8) | (c->cpl != 0) << 1);
+}
+
 static struct tlb *user_table(struct cpu *c)
 {
 	uint64_t space = current_space(c);
+	uint8_t of = targets_of(c);
 	struct tlb *t;
 
 	for (unsigned n = 0; n < TLB_USER_TABLES; n++)
-		if (c->tlb_user[n]->space == space)
+		if (c->tlb_user[n]->space == space &&
+		    c->tlb_user[n]->targets_of == of)
 			return c->tlb_user[n];
 	t = c->tlb_user[c->tlb_victim];
 	c->tlb_victim = (c->tlb_victim + 1) % TLB_USER_TABLES;
 	tlb_clear(t);
 	t->space = space;
+	t->targets_of = of;
 	return t;
 }
 
 struct tlb *tlb_current(struct cpu *c)
 {
+	struct tlb *t;
+
 	if (c->cpl == 3)
 		return user_table(c);
-	return (c->cr4 & CR4_SMAP) && !(c->flags & RFLAGS_AC) ? c->tlb_super
-							      : c->tlb_override;
+	t = (c->cr4 & CR4_SMAP) && !(c->flags & RFLAGS_AC) ? c->tlb_super
+							   : c->tlb_override;
+	if (unlikely(t->targets_of != targets_of(c))) {
+		targets_clear(t);
+		t->targets_of = targets_of(c);
+	}
+	return t;
 }
 
 void mmu_mode_changed(struct cpu *c)
