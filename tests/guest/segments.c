@@ -15,7 +15,7 @@ void *memset(void *to, int c, size_t n);
 #define SEL_FAST 0x60 /* SYSENTER: code, stack, user code, user stack */
 #define SEL_LDT  0x80
 
-static uint8_t buffer[8192] __attribute__((aligned(4096)));
+uint8_t buffer[8192] __attribute__((aligned(4096)));
 #define BUFFER ((uint32_t)(uintptr_t)buffer)
 
 /* -- limits and types -------------------------------------------------------
@@ -549,6 +549,79 @@ static void frames(void)
 	      "PUSHA pushes ESP as it was");
 }
 
+/* -- what was flat is not any more
+ * --------------------------------------------------------- */
+
+#define ROUNDS 64 /* enough for the code to be translated */
+
+/* The doubleword at offset 0 of a segment whose base is the buffer, or all of
+   memory's, by the same instruction. */
+#define READ_BY(seg, reg)                                                      \
+	static uint32_t read_by_##seg(uint16_t selector, uint32_t offset)      \
+	{                                                                      \
+		uint32_t value;                                                \
+                                                                               \
+		__asm__ volatile("mov %%" #seg ", %%ecx; mov %1, %%" #seg      \
+				 "; jmp 1f\n"                                  \
+				 "1:\tmov %2, %%" #reg "; mov %%" #seg         \
+				 ":(%%" #reg "), %0; "                         \
+				 "mov %%ecx, %%" #seg                          \
+				 : "=&a"(value)                                \
+				 : "r"(selector), "r"(offset)                  \
+				 : "ecx", #reg, "memory");                     \
+		return value;                                                  \
+	}
+READ_BY(ds, ebx)
+READ_BY(es, ebx)
+READ_BY(fs, ebx)
+READ_BY(ss, edi)
+
+CODE32(u_read, "mov buffer, %eax\n\tint $0x80");
+CODE32(k_lret, "push $0x23\n\tpush $user_stack + 4096\n\tpush $0x1b\n\t"
+	       "push $u_read\n\tlret");
+CODE32(k_iret,
+       "push $0x23\n\tpush $user_stack + 4096\n\tpushf\n\tpush $0x1b\n\t"
+       "push $u_read\n\tiret");
+
+/* CPL 3 gets null segments in place of CPL 0's. */
+static bool reads_by_null(uint32_t eip)
+{
+	struct target t = at(eip);
+
+	t.cs = SEL_CODE;
+	run(&t, 0);
+	return fault.vector == GP && fault.error == 0;
+}
+
+static void flatness(void)
+{
+	static uint32_t (*const read[])(uint16_t, uint32_t) = {
+	    read_by_ds, read_by_es, read_by_fs, read_by_ss};
+	unsigned wrong[4] = {0}, by_iret = 0, by_lret = 0;
+	uint32_t *words = (uint32_t *)buffer;
+
+	words[0] = 0x11111111;
+	words[1] = 0x22222222;
+	gdt[SEL_A / 8] = DESC(4, 0xfffff, 0x92 | G32);
+	for (unsigned n = 0; n < ROUNDS; n++)
+		for (unsigned k = 0; k < 4; k++) {
+			bool flat = n < ROUNDS / 2 || n % 2;
+
+			wrong[k] += read[k](flat ? SEL_DATA : SEL_A, BUFFER) !=
+				    words[!flat];
+		}
+	check(wrong[0] == 0, "by DS, flat and not");
+	check(wrong[1] == 0, "by ES, flat and not");
+	check(wrong[2] == 0, "by FS, flat and not");
+	check(wrong[3] == 0, "by SS, flat and not");
+	for (unsigned n = 0; n < ROUNDS; n++) {
+		by_iret += reads_by_null(SYM(k_iret));
+		by_lret += reads_by_null(SYM(k_lret));
+	}
+	check_eq(by_iret, ROUNDS, "IRET to CPL 3: DS is null");
+	check_eq(by_lret, ROUNDS, "RET to CPL 3: DS is null");
+}
+
 void payload(void)
 {
 	limits();
@@ -561,4 +634,5 @@ void payload(void)
 	decimals();
 	bounds();
 	frames();
+	flatness();
 }

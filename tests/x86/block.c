@@ -32,12 +32,32 @@ static void put_number(struct code_block *b, uint64_t value, unsigned bytes)
 		put(b, (uint8_t)(value >> 8 * n));
 }
 
+static bool is_64(const struct code_block *b)
+{
+	return b->mode->code_bytes == 8;
+}
+
 /* mov reg, value */
 static void put_load(struct code_block *b, unsigned reg, uint64_t value)
 {
-	put(b, 0x48 | (reg & 8) >> 3);
+	if (is_64(b))
+		put(b, 0x48 | (reg & 8) >> 3);
 	put(b, 0xb8 | (reg & 7));
-	put_number(b, value, 8);
+	put_number(b, value, is_64(b) ? 8 : 4);
+}
+
+/* A prefix for 64 bits, where there is one. */
+static void put_wide(struct code_block *b)
+{
+	if (is_64(b))
+		put(b, 0x48);
+}
+
+/* A register of so many, if this code has them. */
+static unsigned register_of(const struct code_block *b, uint64_t *rng,
+			    unsigned count)
+{
+	return below(rng, is_64(b) ? count : 8);
 }
 
 /*
@@ -76,8 +96,8 @@ static void put_general(struct code_block *b, uint64_t *rng)
 	const struct opcode *row = &opcode_table[below(rng, opcode_count)];
 	struct pair p;
 
-	if (!row_is_testable(row, &code_mode_64) || (row->attr & OP_END) ||
-	    !pair_generate(&p, row, &code_mode_64, rng))
+	if (!row_is_testable(row, b->mode) || (row->attr & OP_END) ||
+	    !pair_generate(&p, row, b->mode, rng))
 		return;
 	if (row->operands == OPERANDS_STRING || strcmp(row->name, "xlat") == 0)
 		for (unsigned n = RCX; n <= RDI; n++)
@@ -119,15 +139,17 @@ static void put_evex_opcode(struct code_block *b, const struct simd_form *f)
 }
 
 /* Fields that the row knows; false: not in this form. */
-static bool choose_evex(struct simd_form *f, uint64_t *rng)
+static bool choose_evex(const struct code_block *b, struct simd_form *f,
+			uint64_t *rng)
 {
 	const struct simd_row *row = f->row;
 	uint8_t modrm =
 	    (f->mem ? 0 : 0xc0) | (uint8_t)(row->ext >= 0 ? row->ext << 3 : 0);
 
-	f->reg = below(rng, row->how & E_KREG || row->ext >= 0 ? 8 : 32);
-	f->rm = below(rng, f->mem ? 16 : row->how & E_KRM ? 8 : 32);
-	f->v = row->attr & S_NDS ? below(rng, 32) : 0;
+	f->reg =
+	    register_of(b, rng, row->how & E_KREG || row->ext >= 0 ? 8 : 32);
+	f->rm = register_of(b, rng, f->mem ? 16 : row->how & E_KRM ? 8 : 32);
+	f->v = row->attr & S_NDS ? register_of(b, rng, 32) : 0;
 	if (row->attr & S_GREG)
 		f->reg &= 15;
 	if (row->attr & S_GRM)
@@ -139,7 +161,7 @@ static bool choose_evex(struct simd_form *f, uint64_t *rng)
 				       .pp = row->pp,
 				       .opcode = row->op,
 				       .modrm = modrm,
-				       .mode = 8,
+				       .mode = b->mode->code_bytes,
 				       .rex_w = below(rng, 2),
 				       .vector_len = below(rng, 4) % 3,
 				       .b = below(rng, 3) == 0,
@@ -190,16 +212,18 @@ static bool put_simd(struct code_block *b, const struct simd_row *row,
 {
 	struct simd_form f = {.row = row,
 			      .mem = va != 0,
-			      .reg = below(rng, 16),
-			      .rm = below(rng, 16),
-			      .v = row->attr & S_NDS ? below(rng, 16) : 0};
+			      .reg = register_of(b, rng, 16),
+			      .rm = register_of(b, rng, 16)};
 
-	if (row->is_evex && !choose_evex(&f, rng))
+	if (row->attr & S_NDS)
+		f.v = register_of(b, rng, 16);
+	if (row->is_evex && !choose_evex(b, &f, rng))
 		return false;
 	f.vex = row->attr & S_NOLEG || (row->attr & S_VEX && below(rng, 2));
 	f.l =
 	    f.vex && !(row->attr & S_L0) && (row->attr & S_L1 || below(rng, 2));
-	f.w = !(row->attr & S_W0) && (row->attr & S_W1 || below(rng, 2));
+	f.w = !(row->attr & S_W0) && (row->attr & S_W1 || below(rng, 2)) &&
+	      (f.vex || is_64(b));
 	if (row->attr & S_OPMASK) {
 		f.reg = row->attr & S_GREG ? f.reg : f.reg & 7;
 		f.rm = f.mem || row->attr & S_GRM ? f.rm : f.rm & 7;
@@ -254,10 +278,32 @@ static void put_jump(struct code_block *b, uint64_t *rng)
 	put(b, (uint8_t)below(rng, 24));
 }
 
+/* By FS or GS, around the beginning and the end of what they reach. */
+static void put_thread_local(struct code_block *b, uint64_t *rng)
+{
+	static const uint8_t ops[] = {0x8b, 0x89, 0x03, 0x01, 0x8a, 0x88};
+	uint8_t disp = (uint8_t)next_random(rng);
+
+	if (is_64(b))
+		return;
+	put_load(b, RBX, below(rng, 64) - disp - 32u);
+	put(b, below(rng, 8) ? 0x65 : 0x64);
+	if (below(rng, 4) == 0)
+		put(b, 0x66);
+	put(b, ops[below(rng, sizeof(ops))]);
+	if (below(rng, 2)) {
+		put(b, (uint8_t)(0x40 | below(rng, 8) << 3 | RBX));
+		put(b, disp);
+	} else {
+		put(b, (uint8_t)(below(rng, 8) << 3 | 5));
+		put_number(b, below(rng, 64) - 32u, 4);
+	}
+}
+
 /* Calls and jumps by a register, also to where there is no code. */
 static void put_indirect(struct code_block *b, uint64_t *rng)
 {
-	unsigned reg = below(rng, 2) ? RAX : 15;
+	unsigned reg = below(rng, 2) || !is_64(b) ? RAX : 15;
 	uint64_t to = TEST_FIRST + b->len + 13 + below(rng, 16);
 
 	switch (below(rng, 8)) {
@@ -274,7 +320,8 @@ static void put_indirect(struct code_block *b, uint64_t *rng)
 		break;
 	}
 	put_load(b, reg, to);
-	put(b, reg == 15 ? 0x41 : 0x40);
+	if (reg == 15)
+		put(b, 0x41);
 	put(b, 0xff);
 	put(b, (uint8_t)((below(rng, 2) ? 0xe0 : 0xd0) | (reg & 7)));
 }
@@ -286,10 +333,11 @@ static void put_loop(struct code_block *b, uint64_t *rng)
 
 	put_load(b, RBX, 1 + below(rng, 40));
 	start = b->len;
-	put(b, 0x48 | (uint8_t)below(rng, 8)); /* add, xor, .. of registers */
+	if (is_64(b)) /* add, xor, .. of registers */
+		put(b, 0x48 | (uint8_t)below(rng, 8));
 	put(b, (uint8_t)(below(rng, 8) << 3 | 1));
 	put(b, (uint8_t)(0xc0 | below(rng, 2) << 3 | RBP));
-	put(b, 0x48); /* dec rbx; jnz */
+	put_wide(b); /* dec rbx; jnz */
 	put(b, 0xff);
 	put(b, 0xcb);
 	put(b, 0x75);
@@ -335,6 +383,9 @@ static void put_one(struct code_block *b, uint64_t *rng)
 	case 8:
 		put_any_simd(b, rng);
 		break;
+	case 9:
+		put_thread_local(b, rng);
+		break;
 	default:
 		put_general(b, rng);
 		break;
@@ -345,10 +396,13 @@ void block_state(struct code_block *b, uint64_t *rng)
 {
 	struct pair p;
 
-	while (!pair_generate(&p, &opcode_table[0], &code_mode_64, rng))
+	while (!pair_generate(&p, &opcode_table[0], b->mode, rng))
 		;
 	memcpy(b->gpr, p.gpr, sizeof(b->gpr));
 	b->gpr[RSP] = TEST_STACK + 0x1000 + below(rng, 64) * 8;
+	/* What 64-bit code may have left there. */
+	for (unsigned n = 0; n < 16 && !is_64(b) && below(rng, 2); n++)
+		b->gpr[n] |= next_random(rng) << 32;
 	b->rflags = p.rflags;
 }
 

@@ -9,6 +9,7 @@
 #define BLOCK_STARTS 32
 
 struct code_block {
+	const struct code_mode *mode;
 	uint8_t code[BLOCK_BYTES];
 	unsigned len;
 	uint16_t start[BLOCK_STARTS]; /* of instructions, or a few together */
@@ -17,6 +18,7 @@ struct code_block {
 	uint64_t rflags;
 };
 
+/* In b's mode, as all of these. */
 void block_generate(struct code_block *b, uint64_t *rng);
 /* One vector instruction of the table's row, with its operand at va; false:
    it has none, or not in the form that was chosen. */

@@ -27,17 +27,21 @@ const struct ldt_segment ldt_segments[LDT_ENTRIES] = {
 };
 
 const struct code_mode code_mode_64 = {
-    "64-bit code", 8, 8, 0, USER_CS, USER_DS, USER_DS, USER_DS};
+    "64-bit code", 8, 8, 0, USER_CS, USER_DS, USER_DS, USER_DS, 0};
+
+const struct code_mode code_mode_32 = {
+    "32-bit code",    4, 4, 0, USER_CS32, USER_DS, USER_DS, USER_DS,
+    TEST_DATA + 0x803};
 
 const struct code_mode code_modes_legacy[] = {
-    {"32-bit code, flat", 4, 4, 0, USER_CS32, USER_DS, USER_DS, USER_DS},
+    {"32-bit code, flat", 4, 4, 0, USER_CS32, USER_DS, USER_DS, USER_DS, 0},
     {"32-bit code, limits", 4, 4, TEST_CODE, LDT(CODE32), LDT(DATA32),
-     LDT(DATA32), LDT(DOWN32)},
+     LDT(DATA32), LDT(DOWN32), 0},
     {"32-bit code, 16-bit stack", 4, 2, TEST_CODE, LDT(CODE32), LDT(DATA16),
-     LDT(DATA32), LDT(DOWN32)},
+     LDT(DATA32), LDT(DOWN32), 0},
     {"16-bit code", 2, 2, TEST_CODE, LDT(CODE16), LDT(DATA16), LDT(DATA16),
-     LDT(DOWN16)},
+     LDT(DOWN16), 0},
     {"16-bit code, 32-bit stack", 2, 4, TEST_CODE, LDT(CODE16), LDT(DATA32),
-     LDT(DATA16), LDT(DOWN16)},
+     LDT(DATA16), LDT(DOWN16), 0},
 };
 const unsigned code_modes_legacy_count = ARRAY_SIZE(code_modes_legacy);

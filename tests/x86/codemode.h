@@ -24,6 +24,7 @@ struct code_mode {
 	uint8_t code_bytes, stack_bytes; /* CS.D or CS.L, SS.B: 2, 4, 8 */
 	uint32_t base;                   /* of all segments */
 	uint16_t cs, ss, ds, es;         /* GS is as DS, FS is null */
+	uint32_t gs_base;                /* added; the host has none */
 };
 
 /* A segment descriptor in the LDT: of the code mode's base. */
@@ -33,6 +34,7 @@ struct ldt_segment {
 };
 
 extern const struct code_mode code_mode_64;
+extern const struct code_mode code_mode_32; /* of guests alone */
 extern const struct code_mode code_modes_legacy[];
 extern const unsigned code_modes_legacy_count;
 extern const struct ldt_segment ldt_segments[LDT_ENTRIES];

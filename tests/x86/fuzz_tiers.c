@@ -41,8 +41,21 @@ struct end {
 	struct xsave_image vec __attribute__((aligned(64)));
 };
 
+/* Code that is run; most of it is 64-bit. */
+static const struct {
+	const struct code_mode *code;
+	bool long_mode;
+} kinds[] = {
+    {&code_mode_64, true},
+    {&code_mode_64, true},
+    {&code_mode_32, true},
+    {&code_mode_32, false},
+};
+#define KINDS ARRAY_SIZE(kinds)
+
 static struct {
-	struct guest *tier[2];
+	struct guest *guest[KINDS][2];
+	struct guest **tier; /* two of the kind under way */
 	struct guest *volatile running;
 	volatile unsigned ticks; /* of the run */
 	volatile uint64_t signals;
@@ -245,8 +258,10 @@ static void run_case(uint64_t number, uint64_t seed)
 	uint64_t rng = seed ^ number * 0xda942042e4dd58b5u;
 	static struct code_block b;
 
+	run.tier = run.guest[number % KINDS];
+	b.mode = kinds[number % KINDS].code;
 	block_generate(&b, &rng);
-	guest_all_hot(run.tier[1], number & 1);
+	guest_all_hot(run.tier[1], number / KINDS & 1);
 	for (unsigned k = 0; k < AREA_CODE; k++)
 		random_bytes(run.before[k], TEST_AREA, &rng);
 	for (unsigned n = 0; n < STATES; n++) {
@@ -320,7 +335,7 @@ static unsigned many_vectors(struct guest *g)
 /* Each vector instruction, one byte further from the end each time. */
 static unsigned memory_end(uint64_t rng)
 {
-	static struct code_block b;
+	static struct code_block b = {.mode = &code_mode_64};
 	unsigned wrong = 0, fault;
 
 	random_vectors(&rng);
@@ -344,6 +359,27 @@ static unsigned memory_end(uint64_t rng)
 
 /* -- all
  * ---------------------------------------------------------------------- */
+
+static bool create_guests(enum guest_mode mode)
+{
+	for (unsigned n = 0; n < KINDS; n++)
+		for (unsigned tier = 0; tier < 2; tier++) {
+			run.guest[n][tier] = guest_create_legacy(
+			    tier == 0 ? GUEST_TIER0 : mode, kinds[n].code,
+			    kinds[n].long_mode);
+			if (run.guest[n][tier] == NULL)
+				return false;
+		}
+	run.tier = run.guest[0];
+	return true;
+}
+
+static void destroy_guests(void)
+{
+	for (unsigned n = 0; n < KINDS; n++)
+		for (unsigned tier = 0; tier < 2; tier++)
+			guest_destroy(run.guest[n][tier]);
+}
 
 static bool is_time_over(const struct timespec *start, uint64_t seconds)
 {
@@ -374,8 +410,7 @@ int main(int argc, char **argv)
 			return 1;
 		}
 	if (!jit_host_can() || make_memory() != 0 || host_create() != 0 ||
-	    (run.tier[0] = guest_create(GUEST_TIER0)) == NULL ||
-	    (run.tier[1] = guest_create(mode)) == NULL) {
+	    !create_guests(mode)) {
 		printf("1..0 # skip no BMI2, or the addresses are taken\n");
 		return 0;
 	}
@@ -386,6 +421,7 @@ int main(int argc, char **argv)
 			host_ticks(TICK_US, on_tick, run.cases & 512);
 		run_case(first + run.cases++, seed);
 	}
+	run.tier = run.guest[0];
 	ends = memory_end(seed);
 	host_ticks(0, on_tick, false);
 	random_vectors(&(uint64_t){seed});
@@ -393,8 +429,7 @@ int main(int argc, char **argv)
 		guest_set_vectors(run.tier[tier], &run.vec);
 		wrong += many_vectors(run.tier[tier]);
 	}
-	for (unsigned tier = 0; tier < 2; tier++)
-		guest_destroy(run.tier[tier]);
+	destroy_guests();
 	printf("1..3\n%sok 1 - %" PRIu64 " cases, %" PRIu64
 	       " without an end, %" PRIu64 " signals, seed %" PRIu64
 	       ": %" PRIu64 " differ\n",

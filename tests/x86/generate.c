@@ -151,12 +151,14 @@ static bool takes_adsize(const struct maker *m)
 			     row->operands != OPERANDS_MOFFS_A);
 }
 
-/* In 64-bit code GS, whose base is 0; else all but FS, the thread's. */
+/* In 64-bit code GS, whose base is 0; else all but FS, the thread's, which
+   guests alone may try. */
 static uint8_t random_segment(struct maker *m)
 {
-	static const uint8_t prefix[] = {0x65, 0x26, 0x2e, 0x36, 0x3e};
+	static const uint8_t prefix[] = {0x65, 0x26, 0x2e, 0x36, 0x3e, 0x64};
+	unsigned count = m->mode->gs_base != 0 ? 6 : 5;
 
-	return prefix[is_64(m) ? 0 : below(m->rng, sizeof(prefix))];
+	return prefix[is_64(m) ? 0 : below(m->rng, count)];
 }
 
 static void put_prefixes(struct maker *m)

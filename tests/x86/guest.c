@@ -93,6 +93,7 @@ static void make_segments(struct vcpu_state *s, const struct code_mode *code)
 		s->desc[VCPU_DESC(all[n].reg)] =
 		    descriptor(code, all[n].selector);
 	}
+	s->desc[VCPU_DESC(VM_REG_GUEST_GS)].base += code->gs_base;
 }
 
 static void make_state(struct vcpu_state *s, const struct code_mode *code,
@@ -142,9 +143,10 @@ struct guest *guest_create(enum guest_mode mode)
 	return create(mode, &code_mode_64, true);
 }
 
-struct guest *guest_create_legacy(const struct code_mode *code, bool long_mode)
+struct guest *guest_create_legacy(enum guest_mode mode,
+				  const struct code_mode *code, bool long_mode)
 {
-	return create(GUEST_TIER0, code, long_mode);
+	return create(mode, code, long_mode);
 }
 
 void guest_destroy(struct guest *g)
@@ -153,6 +155,28 @@ void guest_destroy(struct guest *g)
 	soft_engine_ops.vm_destroy(&g->vm);
 	cpu_model_destroy(g->vm.cpu_model);
 	free(g);
+}
+
+void guest_set_code(struct guest *g, const struct code_mode *code)
+{
+	static const int regs[SEG_COUNT] = {
+	    [SEG_ES] = VM_REG_GUEST_ES, [SEG_CS] = VM_REG_GUEST_CS,
+	    [SEG_SS] = VM_REG_GUEST_SS, [SEG_DS] = VM_REG_GUEST_DS,
+	    [SEG_FS] = VM_REG_GUEST_FS, [SEG_GS] = VM_REG_GUEST_GS};
+	struct cpu *c = g->vcpu.engine_data;
+	struct vcpu_state s;
+
+	make_segments(&s, code);
+	for (unsigned n = 0; n < SEG_COUNT; n++) {
+		const struct seg_desc *d = &s.desc[VCPU_DESC(regs[n])];
+
+		c->seg[n] =
+		    (struct segment){.base = d->base,
+				     .limit = d->limit,
+				     .access = d->access,
+				     .selector = (uint16_t)s.reg[regs[n]]};
+	}
+	cpu_mode_changed(c);
 }
 
 /* Blocks and single instructions until one faults. */

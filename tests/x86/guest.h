@@ -18,9 +18,12 @@ enum guest_mode {
 
 /* In 64-bit mode; NULL: no memory. */
 struct guest *guest_create(enum guest_mode mode);
-/* In tier 0 and the mode's segments; else than in long mode with PAE paging. */
-struct guest *guest_create_legacy(const struct code_mode *code, bool long_mode);
+/* In the mode's segments; else than in long mode with PAE paging. */
+struct guest *guest_create_legacy(enum guest_mode mode,
+				  const struct code_mode *code, bool long_mode);
 void guest_destroy(struct guest *guest);
+/* As a far jump: it is in the mode's segments. */
+void guest_set_code(struct guest *guest, const struct code_mode *code);
 /* Blocks that were translated so far. */
 uint64_t guest_translated(const struct guest *guest);
 /* What it knows of the code: not any more. */

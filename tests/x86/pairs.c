@@ -227,7 +227,7 @@ static void run_pair(struct pairs *r, const struct pair *p)
 		memcpy(r->after[k], area(k), area_bytes(k));
 	r->pairs++;
 	r->faults += host.rip == first;
-	for (unsigned n = 0; n < PAIR_GUESTS; n++)
+	for (unsigned n = 0; n < PAIR_GUESTS && r->guest[n] != NULL; n++)
 		run_guest(r, p, n, &host);
 }
 

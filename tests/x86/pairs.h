@@ -11,13 +11,13 @@
 #include "generate.h"
 #include "guest.h"
 
-#define PAIR_GUESTS 2
+#define PAIR_GUESTS 4
 
 enum { AREA_DATA, AREA_STACK, AREA_CODE, AREAS };
 
 struct pairs {
 	const struct code_mode *mode;
-	struct guest *guest[PAIR_GUESTS];
+	struct guest *guest[PAIR_GUESTS]; /* the rest is NULL */
 	const char *guest_name[PAIR_GUESTS];
 	uint64_t rng;
 	uint64_t pairs, faults, differences;

@@ -430,7 +430,8 @@ static struct block *block_make(struct cpu *c, uint64_t gpa, uint64_t rip)
 	if (draft.count == 0)
 		return NULL;
 	draft.insn[0] = (struct insn){
-	    .exec = c->jit != NULL && c->code_size == 8 ? exec_warm : exec_head,
+	    .exec = c->jit != NULL && c->mode_key & MODE_KEY_FLAT ? exec_warm
+								  : exec_head,
 	    .off = gpa & 4095};
 	draft.insn[draft.count + 1] =
 	    (struct insn){.exec = exec_tail, .off = (uint16_t)draft.off};

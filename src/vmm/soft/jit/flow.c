@@ -3,24 +3,72 @@
 #include "vmm/soft/exec.h"
 #include "vmm/soft/jit/translate.h"
 
-/* -- the stack, in 64-bit mode
+/* -- the stack, of 64-bit words, or (32-bit code) of 32-bit ones
  * ----------------------------------------------------------- */
 
 #define RSP 4
 #define RBP 5
 
-/* Eight bytes at guest register base + disp. */
+static int32_t word_bytes(const struct translation_unit *u)
+{
+	return u->is_32 ? 4 : 8;
+}
+
+/* Has the instruction that operand size? */
+static bool is_word(const struct translation_unit *u)
+{
+	return 1 << u->i->lsize == word_bytes(u);
+}
+
+static struct op word_op(const struct translation_unit *u, uint8_t opcode)
+{
+	return (struct op){.map = MAP_1, .opcode = opcode, .w = !u->is_32};
+}
+
+static void word_load(struct translation_unit *u, unsigned to, struct mem mem)
+{
+	emit_op_mem(&u->e, word_op(u, 0x8b), to, mem);
+}
+
+static void word_store(struct translation_unit *u, struct mem mem,
+		       unsigned from)
+{
+	emit_op_mem(&u->e, word_op(u, 0x89), from, mem);
+}
+
+static void word_lea(struct translation_unit *u, unsigned to, struct mem mem)
+{
+	if (u->is_32)
+		emit_lea32(&u->e, to, mem);
+	else
+		emit_lea(&u->e, to, mem);
+}
+
+/* A word at guest register base + disp. */
 static struct mem stack_probe(struct translation_unit *u, unsigned base,
 			      int32_t disp, bool write, enum away away)
 {
-	return probe_emit(
-	    u, mem_at(host_of(base), disp),
-	    (struct probe){.bytes = 8, .write = write, .away = (uint8_t)away});
+	struct mem at = mem_at(host_of(base), disp);
+
+	if (u->is_32) {
+		emit_lea32(&u->e, T0, at);
+		at = mem_at(T0, 0);
+	}
+	return probe_emit(u, at,
+			  (struct probe){.bytes = (uint8_t)word_bytes(u),
+					 .write = write,
+					 .away = (uint8_t)away});
+}
+
+/* What T1 is needed for after stack_probe(). */
+static struct mem without_t1(struct translation_unit *u, struct mem mem)
+{
+	return mem_names(mem, T1) ? mem_in_t0(u, mem) : mem;
 }
 
 static void stack_adjust(struct translation_unit *u, int32_t by)
 {
-	emit_lea(&u->e, host_of(RSP), mem_at(host_of(RSP), by));
+	word_lea(u, host_of(RSP), mem_at(host_of(RSP), by));
 }
 
 /* What is pushed waits in memory while the stack is looked up. */
@@ -30,13 +78,15 @@ static bool push_memory(struct translation_unit *u)
 
 	if (!address_possible(u))
 		return false;
-	mem = operand_emit(u, (struct probe){.bytes = 8, .away = AWAY_INTERP});
-	emit_load(&u->e, T1, mem);
+	mem = operand_emit(u, (struct probe){.bytes = (uint8_t)word_bytes(u),
+					     .away = AWAY_INTERP});
+	word_load(u, T1, mem);
 	emit_store(&u->e, FRAME(scratch), T1);
-	mem = stack_probe(u, RSP, -8, true, AWAY_INTERP);
+	mem = without_t1(
+	    u, stack_probe(u, RSP, -word_bytes(u), true, AWAY_INTERP));
 	emit_load(&u->e, T1, FRAME(scratch));
-	emit_store(&u->e, mem, T1);
-	stack_adjust(u, -8);
+	word_store(u, mem, T1);
+	stack_adjust(u, -word_bytes(u));
 	return true;
 }
 
@@ -45,21 +95,19 @@ bool translate_push(struct translation_unit *u, const struct rule *rule)
 	unsigned host;
 	struct mem mem;
 
-	if (u->i->lsize != 3)
+	if (!is_word(u))
 		return false;
 	if (u->i->flags & INSN_MEM)
 		return push_memory(u);
-	mem = stack_probe(u, RSP, -8, true, AWAY_INTERP);
+	mem = stack_probe(u, RSP, -word_bytes(u), true, AWAY_INTERP);
 	if (u->o->operands == OPERANDS_R || u->o->operands == OPERANDS_E) {
 		host = low_register(u, u->i->a / 8, true);
-		emit_store(&u->e, mem, host);
+		word_store(u, mem, host);
 	} else {
-		emit_op_mem(
-		    &u->e, (struct op){.map = MAP_1, .opcode = 0xc7, .w = true},
-		    0, mem);
+		emit_op_mem(&u->e, word_op(u, 0xc7), 0, mem);
 		emit_imm(&u->e, (uint64_t)u->i->imm, 4);
 	}
-	stack_adjust(u, -8);
+	stack_adjust(u, -word_bytes(u));
 	return true;
 }
 
@@ -68,13 +116,13 @@ bool translate_pop(struct translation_unit *u, const struct rule *rule)
 	unsigned guest = u->i->a / 8;
 	struct mem mem;
 
-	if (u->i->lsize != 3 || u->i->flags & INSN_MEM)
+	if (!is_word(u) || u->i->flags & INSN_MEM)
 		return false;
 	mem = stack_probe(u, RSP, 0, false, AWAY_INTERP);
-	emit_load(&u->e, low_register(u, guest, false), mem);
+	word_load(u, low_register(u, guest, false), mem);
 	low_register_done(u, guest);
 	if (guest != RSP)
-		stack_adjust(u, 8);
+		stack_adjust(u, word_bytes(u));
 	return true;
 }
 
@@ -82,17 +130,23 @@ bool translate_leave(struct translation_unit *u, const struct rule *rule)
 {
 	struct mem mem;
 
-	if (u->i->lsize != 3)
+	if (!is_word(u))
 		return false;
 	mem = stack_probe(u, RBP, 0, false, AWAY_INTERP);
-	emit_load(&u->e, T1, mem);
-	emit_lea(&u->e, host_of(RSP), mem_at(host_of(RBP), 8));
+	word_load(u, T1, mem);
+	word_lea(u, host_of(RSP), mem_at(host_of(RBP), word_bytes(u)));
 	emit_mov(&u->e, host_of(RBP), T1);
 	return true;
 }
 
 /* -- branches
  * ------------------------------------------------------------------- */
+
+/* In 32-bit code an operand size of 16 bits cuts the target off. */
+static bool is_plain_branch(const struct translation_unit *u)
+{
+	return !u->is_32 || u->i->lsize == 2;
+}
 
 static bool goes_back(const struct translation_unit *u, int64_t rel)
 {
@@ -103,6 +157,8 @@ bool translate_jcc(struct translation_unit *u, const struct rule *rule)
 {
 	unsigned condition = u->o->op & 15;
 
+	if (!is_plain_branch(u))
+		return false;
 	if (goes_back(u, u->i->imm) && !u->probed)
 		kick_check(u);
 	chain(u, emit_jcc(&u->e, condition), u->i->imm, AWAY_TARGET);
@@ -113,6 +169,8 @@ bool translate_jcc(struct translation_unit *u, const struct rule *rule)
 
 bool translate_jmp(struct translation_unit *u, const struct rule *rule)
 {
+	if (!is_plain_branch(u))
+		return false;
 	if (goes_back(u, u->i->imm) && !u->probed)
 		kick_check(u);
 	chain(u, emit_jmp(&u->e), u->i->imm, AWAY_TARGET);
@@ -123,15 +181,18 @@ bool translate_jmp(struct translation_unit *u, const struct rule *rule)
 /* The return address goes to the place below the stack. */
 static void push_return(struct translation_unit *u, struct mem mem)
 {
+	mem = without_t1(u, mem);
 	emit_load(&u->e, T1, FRAME(rip_base));
 	emit_lea(&u->e, T1, mem_at(T1, u->i->off + u->i->len));
-	emit_store(&u->e, mem, T1);
-	stack_adjust(u, -8);
+	word_store(u, mem, T1);
+	stack_adjust(u, -word_bytes(u));
 }
 
 bool translate_call(struct translation_unit *u, const struct rule *rule)
 {
-	push_return(u, stack_probe(u, RSP, -8, true, AWAY_EXIT));
+	if (!is_plain_branch(u))
+		return false;
+	push_return(u, stack_probe(u, RSP, -word_bytes(u), true, AWAY_EXIT));
 	chain(u, emit_jmp(&u->e), u->i->imm, AWAY_CALLED);
 	u->ended = true;
 	return true;
@@ -142,21 +203,22 @@ static bool indirect_target(struct translation_unit *u)
 {
 	unsigned host;
 
-	if (u->i->lsize != 3)
+	if (!is_word(u))
 		return false;
 	if (u->i->flags & INSN_MEM) {
 		if (!address_possible(u))
 			return false;
-		emit_load(&u->e, T0,
-			  operand_emit(u, (struct probe){.bytes = 8,
-							 .away = AWAY_EXIT}));
+		word_load(u, T0,
+			  operand_emit(
+			      u, (struct probe){.bytes = (uint8_t)word_bytes(u),
+						.away = AWAY_EXIT}));
 		return true;
 	}
 	host = host_of(u->i->a / 8);
 	if (host == HOST_NONE)
 		emit_load(&u->e, T0, slot_of(u->i->a / 8));
 	else
-		emit_mov(&u->e, T0, host);
+		emit_op_reg(&u->e, word_op(u, 0x8b), T0, host);
 	return true;
 }
 
@@ -191,7 +253,7 @@ bool translate_call_indirect(struct translation_unit *u,
 		return false;
 	look_up(u);
 	emit_store(&u->e, FRAME(scratch), T0);
-	push_return(u, stack_probe(u, RSP, -8, true, AWAY_EXIT));
+	push_return(u, stack_probe(u, RSP, -word_bytes(u), true, AWAY_EXIT));
 	emit_load(&u->e, T0, FRAME(scratch));
 	lookup_jump(u);
 	u->ended = true;
@@ -200,11 +262,11 @@ bool translate_call_indirect(struct translation_unit *u,
 
 bool translate_ret(struct translation_unit *u, const struct rule *rule)
 {
-	if (u->i->lsize != 3)
+	if (!is_word(u))
 		return false;
-	emit_load(&u->e, T0, stack_probe(u, RSP, 0, false, AWAY_EXIT));
+	word_load(u, T0, stack_probe(u, RSP, 0, false, AWAY_EXIT));
 	look_up(u);
-	stack_adjust(u, 8 + (int32_t)u->i->imm);
+	stack_adjust(u, word_bytes(u) + (int32_t)u->i->imm);
 	lookup_jump(u);
 	u->ended = true;
 	return true;

@@ -110,6 +110,23 @@ void jit_kill(struct cpu *c, struct block *b)
 /* -- between C and translated code
  * ----------------------------------------------------- */
 
+/* What no page is at, whatever is added in 32 bits. */
+#define BASE_NOWHERE (1ull << 63)
+
+/* Of 32-bit code, which adds a base and cuts the sum to the bits. */
+static void frame_segments(struct cpu *c, struct tlb *t)
+{
+	t->fs_bits = t->gs_bits = 0xffffffff;
+	if (!segment_is_open(&c->seg[SEG_FS])) {
+		t->fs_base = BASE_NOWHERE;
+		t->fs_bits = ~0ull;
+	}
+	if (!segment_is_open(&c->seg[SEG_GS])) {
+		t->gs_base = BASE_NOWHERE;
+		t->gs_bits = ~0ull;
+	}
+}
+
 static void frame_fill(struct cpu *c, struct tlb *t)
 {
 	t->r13 = c->gpr[13];
@@ -117,6 +134,8 @@ static void frame_fill(struct cpu *c, struct tlb *t)
 	t->r15 = c->gpr[15];
 	t->fs_base = c->seg[SEG_FS].base;
 	t->gs_base = c->seg[SEG_GS].base;
+	if (unlikely(c->code_size != 8))
+		frame_segments(c, t);
 	t->vec_blocked = c->vec_blocked & ~VEC_AVX512;
 	t->vec_blocked_512 = c->vec_blocked;
 }

@@ -40,12 +40,15 @@ void low_register_done(struct translation_unit *u, unsigned guest)
 /* -- addresses ------------------------------------------------------------
  */
 
+/* The CS of 32-bit code may not be written, and perhaps not read. */
 bool address_possible(const struct translation_unit *u)
 {
 	const struct insn *i = u->i;
 	bool constant = i->base == REG_ZERO && i->index == REG_ZERO;
 
 	if (i->asize == 1 || (i->asize == 2 && i->base == REG_RIPBASE))
+		return false;
+	if (u->is_32 && i->seg == SEG_CS)
 		return false;
 	return constant || i->disp == (int32_t)i->disp;
 }
@@ -96,14 +99,41 @@ void offset_emit(struct translation_unit *u, unsigned to)
 		emit_lea(&u->e, to, m);
 }
 
-void address_emit(struct translation_unit *u)
+/*
+ * An operand that reaches beyond the 4 GiB of its segment is tier 0's. With
+ * base 0 it reaches beyond its page, too; with another base it need not.
+ */
+static void limit_check(struct translation_unit *u, const struct probe *p)
 {
+	const struct insn *i = u->i;
+	bool constant = i->base == REG_ZERO && i->index == REG_ZERO;
+	uint8_t *inside;
+
+	if (p->bytes == 1 ||
+	    (constant && (uint32_t)i->disp <= UINT32_MAX - p->bytes))
+		return;
+	emit_lea(&u->e, T1, mem_at(T0, p->bytes - 1));
+	emit_pext(&u->e, T1, T1, FRAME(high_32));
+	inside = emit_jrcxz(&u->e);
+	detour_add(u, p->away, emit_jmp(&u->e), 0);
+	emit_here8(&u->e, inside);
+}
+
+/* T0 becomes the operand's linear address. */
+static void address_emit(struct translation_unit *u, const struct probe *p)
+{
+	bool is_fs = u->i->seg == SEG_FS;
+
 	offset_emit(u, T0);
 	if (u->i->seg < SEG_FS)
 		return;
-	emit_load(&u->e, T1,
-		  u->i->seg == SEG_FS ? FRAME(fs_base) : FRAME(gs_base));
+	if (u->is_32)
+		limit_check(u, p);
+	emit_load(&u->e, T1, is_fs ? FRAME(fs_base) : FRAME(gs_base));
 	emit_lea(&u->e, T0, mem_index(T0, T1, 0, 0));
+	if (u->is_32)
+		emit_pext(&u->e, T0, T0,
+			  is_fs ? FRAME(fs_bits) : FRAME(gs_bits));
 }
 
 /* -- the TLB --------------------------------------------------------------
@@ -315,7 +345,7 @@ struct mem operand_emit(struct translation_unit *u, struct probe p)
 	    i->asize == 3 && i->disp < 0x7fffff00)
 		return probe_emit(
 		    u, mem_at(base_in_register(u), (int32_t)i->disp), p);
-	address_emit(u);
+	address_emit(u, &p);
 	return probe_emit(u, mem_at(T0, 0), p);
 }
 

@@ -217,13 +217,16 @@ static uint64_t jit_resolve(struct cpu *c, uint64_t unused)
 /* -- the pieces
  * -------------------------------------------------------------------- */
 
-static void emit_target(struct jit *jit, struct emit *e)
+static void emit_target(struct jit *jit, struct emit *e, bool is_32)
 {
 	struct translation_unit *u = jit->unit;
 	uint8_t *missed, *found, *again;
 
 	emit_load(e, T0, FRAME(rip_base));
-	emit_lea(e, T0, mem_index(T0, T1, 0, 0));
+	if (is_32)
+		emit_lea32(e, T0, mem_index(T0, T1, 0, 0));
+	else
+		emit_lea(e, T0, mem_index(T0, T1, 0, 0));
 	again = e->at;
 	u->e = *e;
 	lookup_check(u, &missed);
@@ -267,5 +270,7 @@ void pieces_emit(struct cpu *c, struct emit *e)
 	jit->piece[PIECE_RESOLVE] = e->at;
 	emit_question(e, jit_resolve);
 	jit->piece[PIECE_TARGET] = e->at;
-	emit_target(jit, e);
+	emit_target(jit, e, false);
+	jit->piece[PIECE_TARGET_32] = e->at;
+	emit_target(jit, e, true);
 }

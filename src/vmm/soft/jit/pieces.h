@@ -16,8 +16,10 @@ enum jit_piece {
 	/* Called: is there translated code at address T0? Then the look-up
 	   finds it now. */
 	PIECE_RESOLVE,
-	/* Jumped to: goes to REG_RIPBASE + T1, in tier 0 if need be. */
+	/* Jumped to: goes to REG_RIPBASE + T1, in tier 0 if need be; the
+	   same in 32-bit code, where addresses end at 4 GiB. */
 	PIECE_TARGET,
+	PIECE_TARGET_32,
 	JIT_PIECES
 };
 

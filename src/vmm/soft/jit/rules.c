@@ -86,6 +86,15 @@ static unsigned plan_imm(const struct translation_unit *u)
 	}
 }
 
+/* 64-bit code has no second encoding of 80 /n, and other bytes where INC and
+   DEC of a register were. */
+static uint8_t opcode_of(const struct opcode *o)
+{
+	if (!(o->attr & OP_NO64))
+		return o->op;
+	return o->op == 0x82 ? 0x80 : 0xff;
+}
+
 static struct op plan_op(const struct translation_unit *u)
 {
 	const struct opcode *o = u->o;
@@ -94,11 +103,11 @@ static struct op plan_op(const struct translation_unit *u)
 	return (struct op){
 	    .map = o->map,
 	    .prefix = o->pp == PP_ANY ? 0 : o->pp,
-	    .opcode = o->op,
+	    .opcode = opcode_of(o),
 	    .opsize = !byte && u->i->lsize == 1 && o->pp != PP_66 &&
 		      !(o->attr & OP_VEX),
 	    .lock = u->i->flags & INSN_LOCK,
-	    .w = o->attr & OP_VEX ? u->d.rex_w : !byte && u->i->lsize == 3,
+	    .w = !byte && u->i->lsize == 3,
 	    .byte_reg = byte,
 	    .byte_rm = o->attr & (OP_BYTE | OP_BYTE_SRC),
 	    .vex = o->attr & OP_VEX,
@@ -258,12 +267,24 @@ static bool model_has(const struct translation_unit *u,
 
 static bool flags_in_ah(struct translation_unit *u, const struct rule *rule)
 {
-	return model_has(u, X86_FEATURE_LAHF_LM) && plain(u, rule);
+	if (!u->is_32 && !model_has(u, X86_FEATURE_LAHF_LM))
+		return false;
+	return plain(u, rule);
 }
 
 static bool as_is_or_plain(struct translation_unit *u, const struct rule *rule)
 {
 	return u->o->operands == OPERANDS_A_I ? plain(u, rule) : as_is(u, rule);
+}
+
+/* 32-bit code has a short form of them, for registers. */
+static bool inc_dec(struct translation_unit *u, const struct rule *rule)
+{
+	if (u->o->operands != OPERANDS_R)
+		return as_is(u, rule);
+	emit_op_reg(&u->e, plan_op(u), u->o->handler == &h_dec,
+		    host_of(u->i->a / 8));
+	return true;
 }
 
 /* A bit string in memory reaches beyond its operand. */
@@ -363,7 +384,7 @@ static bool lea(struct translation_unit *u, const struct rule *rule)
 
 	if (!address_possible(u))
 		return false;
-	if (u->i->lsize == 3 && host != HOST_NONE && u->i->asize == 3) {
+	if (u->i->lsize == u->i->asize && host != HOST_NONE) {
 		offset_emit(u, host);
 		return true;
 	}
@@ -551,8 +572,8 @@ const struct rule rules[] = {
 	RULE(xor, as_is_or_plain, RW, R, 0)
 	RULE(cmp, as_is_or_plain, R, R, 0)
 	RULE(test, as_is_or_plain, R, R, 0)
-	RULE(inc, as_is, RW, NONE, 0)
-	RULE(dec, as_is, RW, NONE, 0)
+	RULE(inc, inc_dec, RW, NONE, 0)
+	RULE(dec, inc_dec, RW, NONE, 0)
 	RULE(not, as_is, RW, NONE, 0)
 	RULE(neg, as_is, RW, NONE, 0)
 	RULE(mul, as_is, R, NONE, 0)

@@ -164,7 +164,8 @@ void lookup_jump(struct translation_unit *u)
 static void target_emit(struct translation_unit *u, const struct detour *d)
 {
 	emit_mov_imm(&u->e, T1, (uint64_t)d->rel);
-	emit_to(&u->e, emit_jmp(&u->e), u->c->jit->piece[PIECE_TARGET]);
+	emit_to(&u->e, emit_jmp(&u->e),
+		u->c->jit->piece[u->is_32 ? PIECE_TARGET_32 : PIECE_TARGET]);
 }
 
 static void lookup_again_emit(struct translation_unit *u,
@@ -484,6 +485,7 @@ bool jit_translate(struct cpu *c, struct block *b)
 
 	u->c = c;
 	u->b = b;
+	u->is_32 = c->code_size == 4;
 	u->e = (struct emit){begin, begin + MIN(room, CODE_MAX), false};
 	u->probed = u->ended = false;
 	u->detours = 0;

@@ -52,6 +52,7 @@ struct translation_unit {
 	struct cpu *c;
 	struct block *b;
 	struct emit e;
+	bool is_32;    /* 32-bit code, else 64-bit code */
 	uint8_t *near; /* its second entry */
 	uint8_t *loop; /* where it jumps to when that is itself */
 	/* The instruction under way. */
@@ -107,9 +108,8 @@ struct mem slot_of(unsigned guest);
    loaded, if asked for, and stored when the instruction is done. */
 unsigned low_register(struct translation_unit *u, unsigned guest, bool load);
 void low_register_done(struct translation_unit *u, unsigned guest);
-/* T0 becomes the operand's linear address; false: tier 0 must. */
+/* May the operand's address be emitted? false: tier 0 must. */
 bool address_possible(const struct translation_unit *u);
-void address_emit(struct translation_unit *u);
 /* The operand's offset in its segment, to a register (LEA). */
 void offset_emit(struct translation_unit *u, unsigned to);
 /*

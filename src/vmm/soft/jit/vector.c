@@ -24,7 +24,7 @@ static struct op vector_op(const struct translation_unit *u)
 	    .map = row->map,
 	    .prefix = row->pp,
 	    .opcode = row->op,
-	    .w = u->d.rex_w,
+	    .w = u->d.rex_w && !(u->is_32 && row->attr & (S_GREG | S_GRM)),
 	    .vex = u->d.is_vex,
 	    .vex_l = u->d.vector_len != 0,
 	    .vvvv = row->attr & S_NDS ? u->d.vvvv : 0,
@@ -43,6 +43,8 @@ static void immediates(struct translation_unit *u)
 			 u->d.bytes[u->d.len - 2] |
 			     (uint64_t)u->d.bytes[u->d.len - 1] << 8,
 			 2);
+	else if (u->row->attr & S_IS4 && u->is_32)
+		emit_byte(&u->e, u->d.imm8 & 0x7f); /* it has 8 registers */
 	else if (u->row->attr & (S_IMM8 | S_IS4))
 		emit_byte(&u->e, u->d.imm8);
 }

@@ -9,6 +9,7 @@
 #include "vmm/soft/handlers.h"
 #include "vmm/soft/jit/translate.h"
 #include "vmm/soft/jit/verify_state.h"
+#include "vmm/soft/string.h"
 #include "vmm/soft/vec.h"
 
 /*
@@ -184,6 +185,31 @@ static unsigned operand_bytes(const struct cpu *c, const struct insn *i)
 	return 1u << i->lsize;
 }
 
+static unsigned stack_word(const struct cpu *c)
+{
+	return c->code_size == 8 ? 8 : 4;
+}
+
+/* What is left of an address in this code. */
+static uint64_t address_of(const struct cpu *c, uint64_t va)
+{
+	return c->code_size == 8 ? va : (uint32_t)va;
+}
+
+/* Where a word goes that is pushed. */
+static uint64_t below_stack(const struct cpu *c)
+{
+	return address_of(c, c->gpr[4] - stack_word(c));
+}
+
+/* As operand_va(), which may fault: then the address is of no use. */
+static uint64_t memory_va(const struct cpu *c, const struct insn *i)
+{
+	uint64_t va = operand_offset(c, i) & address_mask(i);
+
+	return address_of(c, i->seg < SEG_FS ? va : va + c->seg[i->seg].base);
+}
+
 /* Bytes of the memory that i reads or writes, and where; 0: none. */
 static unsigned operand_find(struct cpu *c, const struct insn *i, uint64_t *va)
 {
@@ -192,18 +218,18 @@ static unsigned operand_find(struct cpu *c, const struct insn *i, uint64_t *va)
 
 	if (i->op != OP_NONE_ROW) {
 		h = opcode_table[i->op].handler;
-		*va = h == &h_push    ? c->gpr[4] - 8
-		      : h == &h_leave ? c->gpr[5]
-				      : c->gpr[4];
+		*va = h == &h_push    ? below_stack(c)
+		      : h == &h_leave ? address_of(c, c->gpr[5])
+				      : address_of(c, c->gpr[4]);
 		if (h == &h_push || h == &h_pop || h == &h_leave || h == &h_ret)
-			return 8;
+			return stack_word(c);
 		if (h == &h_lea || h == &h_nop)
 			return 0;
 		bytes = operand_bytes(c, i);
 	}
 	if (!(i->flags & INSN_MEM))
 		return 0;
-	*va = operand_va(c, i, bytes, ACCESS_READ);
+	*va = memory_va(c, i);
 	return bytes;
 }
 
@@ -325,13 +351,19 @@ static bool is_call(const struct insn *i)
 	return h == &h_call || h == &h_calln;
 }
 
+static uint64_t word_at(const struct cpu *c, const void *at)
+{
+	return c->code_size == 8 ? *(const uint64_t *)at
+				 : *(const uint32_t *)at;
+}
+
 /* The stack's page, where a call writes, is copied whole: its other operand
    may lie there. */
 uint64_t verify_branch(struct cpu *c, uint64_t at)
 {
 	const struct insn *i = insn_at(c, at);
 	struct verify *v = c->jit->verify;
-	uint64_t stack = c->gpr[4] - 8, va;
+	uint64_t stack = below_stack(c), va;
 	const void *p = NULL;
 	unsigned bytes;
 
@@ -340,7 +372,7 @@ uint64_t verify_branch(struct cpu *c, uint64_t at)
 	v->pushes = is_call(i);
 	bytes = operand_find(c, i, &va);
 	if (v->pushes)
-		p = tlb_write(c, stack, 8);
+		p = tlb_write(c, stack, stack_word(c));
 	/* Tier 0 will get what is not there. */
 	if ((bytes != 0 && tlb_read(c, va, bytes) == NULL) ||
 	    (v->pushes && p == NULL))
@@ -353,7 +385,7 @@ uint64_t verify_branch(struct cpu *c, uint64_t at)
 	run_tier0(c, i, p != NULL ? stack : 0);
 	v->rip = c->rip;
 	state_save(c, &v->tier0, false);
-	v->pushed = *(const uint64_t *)(v->page + (stack & 4095));
+	v->pushed = word_at(c, v->page + (stack & 4095));
 	state_load(c, &v->before);
 	return 1;
 }
@@ -361,11 +393,13 @@ uint64_t verify_branch(struct cpu *c, uint64_t at)
 static bool arrived_well(struct cpu *c, uint64_t rip)
 {
 	struct verify *v = c->jit->verify;
-	const uint64_t *stack = tlb_read(c, c->gpr[4], 8);
+	const void *stack =
+	    tlb_read(c, address_of(c, c->gpr[4]), stack_word(c));
 
 	state_save(c, &v->native, false);
 	return rip == v->rip && same_state(&v->native, &v->tier0) &&
-	       (!v->pushes || (stack != NULL && *stack == v->pushed));
+	       (!v->pushes ||
+		(stack != NULL && word_at(c, stack) == v->pushed));
 }
 
 uint64_t verify_arrival(struct cpu *c, uint64_t at)
