@@ -529,6 +529,8 @@ static unsigned fetch_bytes(struct cpu *c, uint64_t linear, uint8_t bytes[16])
 	return first;
 }
 
+typedef unsigned __int128 unaligned_128 __attribute__((aligned(1), may_alias));
+
 static bool same_bytes(const uint8_t a[16], const uint8_t b[16])
 {
 	const uint64_t *x = (const void *)a, *y = (const void *)b;
@@ -640,11 +642,44 @@ void blocks_found_hot(struct cpu *c, uint64_t gpa)
 	}
 }
 
+/* 16 bytes from two pages, the last of which is 0. */
+static void crossing_bytes(const uint8_t *first, unsigned off,
+			   const uint8_t *second, uint8_t bytes[16])
+{
+	unsigned shift = 8 * (4096 - off);
+	unsigned __int128 low = *(const unaligned_128 *)(first + 4080);
+	unsigned __int128 high = *(const unaligned_128 *)second;
+
+	low = low >> (128 - shift) | high << shift;
+	*(unaligned_128 *)bytes = low << 8 >> 8;
+}
+
+const struct insn *block_crossing(struct cpu *c)
+{
+	struct block *b = scratch_block(c);
+	unsigned off = c->rip & 4095;
+	_Alignas(8) uint8_t bytes[16];
+	uint64_t first, second;
+	struct insn i;
+
+	*b = (struct block){.count = 1};
+	c->block = b;
+	c->gpr[17] = c->rip - off;
+	first = fetch_gpa(c, c->rip - off);
+	second = fetch_gpa(c, c->rip - off + 4096);
+	crossing_bytes(c->ram + first, off, c->ram + second, bytes);
+	if (crossing_decode(c, bytes, off, &i) <= 0)
+		return NULL;
+	c->retired++;
+	return block_single(c, &i);
+}
+
 struct insn *block_single(struct cpu *c, const struct insn *i)
 {
 	struct block *b = scratch_block(c);
 
 	b->count = 1;
+	b->link[0] = b->link[1] = NULL;
 	b->insn[1] = *i;
 	b->insn[2].exec = exec_single_end;
 	c->block = b;
@@ -662,6 +697,11 @@ const struct block *block_of(const struct insn *i)
 	while (!is_head(i->exec))
 		i--;
 	return container_of(i, struct block, insn[0]);
+}
+
+bool block_is_scratch(const struct cpu *c)
+{
+	return c->block == scratch_block(c);
 }
 
 bool block_is_dead(const struct insn *i)

@@ -94,8 +94,9 @@ struct tlb {
 	uint64_t high_32;          /* all bits above the lower 32 */
 	/* 32-bit code: what is left of an address with fs_base, gs_base. */
 	uint64_t fs_bits, gs_bits;
-	uint64_t no_if;   /* all bits but RFLAGS.IF */
-	uint64_t scratch; /* of one instruction */
+	uint64_t no_if, no_df, no_ac; /* all bits but that of RFLAGS */
+	uint64_t arith_bits;          /* RFLAGS_ARITH */
+	uint64_t scratch;             /* of one instruction */
 	/* Of a piece (pieces.h): an address, what is wanted of it, the
 	   answer. */
 	uint64_t miss_va, miss_what, miss_answer;
@@ -292,6 +293,7 @@ struct cpu {
 	struct tlb **tlb_user;    /* TLB_USER_TABLES, of tlb_all */
 	struct tlb *tlb_super;    /* user pages are out (SMAP) */
 	struct tlb *tlb_override; /* user pages are allowed too */
+	struct tlb *tlb_by_ac[2]; /* the supervisor's, by RFLAGS.AC */
 	struct tlb *tlb_none;     /* always empty, for align_check */
 	struct writers *writers;  /* by guest page */
 	uint8_t *nowhere;         /* a page for probes without one */
@@ -489,6 +491,8 @@ _Noreturn void soft_restart_alone(struct cpu *c);
 /* On at c->rip, without the traps after an instruction. */
 _Noreturn void soft_go_on(struct cpu *c);
 
+/* Must the next instruction run alone? */
+bool cpu_wants_alone(const struct cpu *c);
 /* Ends a block whose last instruction changed the mode; c->rip is set. */
 const struct insn *go_anew(struct cpu *c);
 /* Ends the block after i, or (leave_at) before it, to the main loop. */
@@ -530,6 +534,8 @@ void block_unwind(struct cpu *c, const struct insn *i);
 const struct insn *block_find(struct cpu *c);
 /* The one instruction at c->rip, decoded into c's scratch block. */
 const struct insn *block_alone(struct cpu *c);
+/* The same for an instruction in two pages of 64-bit code; NULL: not now. */
+const struct insn *block_crossing(struct cpu *c);
 /* i in the scratch block, whose end is block_single_end(). */
 struct insn *block_single(struct cpu *c, const struct insn *i);
 /* The block with that key, or NULL. */
@@ -540,6 +546,8 @@ void block_translate_again(struct cpu *c, struct block *b);
 void blocks_found_hot(struct cpu *c, uint64_t gpa);
 /* That of instruction i, which is in the arena. */
 const struct block *block_of(const struct insn *i);
+/* Is the scratch block being run? */
+bool block_is_scratch(const struct cpu *c);
 /* Was the block of instruction i dropped? */
 bool block_is_dead(const struct insn *i);
 

@@ -28,33 +28,30 @@ EXEC(cli)
 	return next(c, i);
 }
 
-/* On with the next block, not by way of the main loop: where there is one,
-   and nothing that the main loop had to see. */
-static const struct insn *go_on(struct cpu *c, const struct insn *i)
-{
-	if (c->alone || c->kick != 0 || c->block->link[1] == NULL)
-		return end_block(c, i);
-	return branch(c, i, 1, i->off + i->len);
-}
-
 /*
- * An interrupt that comes only now still waits for the instruction after STI:
- * the next block's head does not look (in_shadow).
+ * An interrupt that comes only now still waits for the instruction after STI,
+ * for nobody looks before the next block's head, and that head does not where
+ * STI is a block's last instruction (in_shadow).
  */
 EXEC(sti)
 {
-	bool quiet = !c->intr_check && !c->nmi_waits && !c->alone &&
-		     c->kick == 0 && c->block->link[1] != NULL;
+	bool quiet =
+	    !c->intr_check && !c->nmi_waits && !c->alone && c->kick == 0;
+	bool is_last = i == &c->block->insn[c->block->count];
 
 	if (vme_is_virtual(c, i)) {
 		vme_sti(c, i);
-		return go_on(c, i);
+		return next(c, i);
 	}
-	if (!(c->flags & RFLAGS_IF) && !quiet)
-		c->intr_shadow = 1;
-	c->in_shadow = !(c->flags & RFLAGS_IF) && quiet;
+	if (c->flags & RFLAGS_IF)
+		return next(c, i);
 	c->flags |= RFLAGS_IF;
-	return c->in_shadow ? branch(c, i, 1, i->off + i->len) : go_on(c, i);
+	if (!quiet || (is_last && c->block->link[1] == NULL)) {
+		c->intr_shadow = 1;
+		return end_block(c, i);
+	}
+	c->in_shadow = is_last;
+	return next(c, i);
 }
 
 EXEC(hlt)
@@ -92,7 +89,7 @@ static const struct insn *set_ac(struct cpu *c, const struct insn *i,
 {
 	c->flags = (c->flags & ~RFLAGS_AC) | ac;
 	c->tlb = tlb_current(c);
-	return go_on(c, i);
+	return next(c, i);
 }
 
 EXEC(clac)

@@ -261,7 +261,7 @@ static bool events(struct cpu *c)
  * -------------------------------------------------------------------------------
  */
 
-static bool wants_alone(const struct cpu *c)
+bool cpu_wants_alone(const struct cpu *c)
 {
 	return c->single_step || c->intr_shadow != 0 || c->force_alone ||
 	       c->replay_count != 0 || (c->flags & RFLAGS_RF);
@@ -327,8 +327,8 @@ const struct insn *go_anew(struct cpu *c)
 {
 	const struct insn *i;
 
-	if (!SOFT_TAIL_CALLS || c->alone || c->kick != 0 || c->intr_check ||
-	    c->nmi_waits || wants_alone(c))
+	if (!SOFT_TAIL_CALLS || block_is_scratch(c) || c->kick != 0 ||
+	    c->intr_check || c->nmi_waits || cpu_wants_alone(c))
 		return NULL;
 	c->link_from = NULL;
 	i = block_find(c);
@@ -385,7 +385,7 @@ int soft_run(struct vmcpu *vcpu, struct vm_exit *exit)
 	if (why == ESCAPE_NONE && c->mtrap_owed && c->cap_mtrap)
 		leave_for_mtrap(c);
 	while (why != ESCAPE_EXIT && events(c)) {
-		if (unlikely(wants_alone(c)))
+		if (unlikely(cpu_wants_alone(c)))
 			run_alone(c);
 		else
 			run_blocks(c);

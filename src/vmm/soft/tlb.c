@@ -168,6 +168,9 @@ static struct tlb *table_create(struct cpu *c, unsigned id, uint64_t none)
 	t->sign_32 = 1ull << 31;
 	t->no_if = ~(uint64_t)RFLAGS_IF;
 	t->high_32 = ~0ull << 32;
+	t->no_df = ~(uint64_t)RFLAGS_DF;
+	t->no_ac = ~(uint64_t)RFLAGS_AC;
+	t->arith_bits = RFLAGS_ARITH;
 	t->has_global = true; /* so that all of it is cleared */
 	tlb_clear(t);
 	return t;
@@ -271,21 +274,29 @@ static struct tlb *user_table(struct cpu *c)
 
 struct tlb *tlb_current(struct cpu *c)
 {
-	struct tlb *t;
-
 	if (c->cpl == 3)
 		return user_table(c);
-	t = (c->cr4 & CR4_SMAP) && !(c->flags & RFLAGS_AC) ? c->tlb_super
-							   : c->tlb_override;
-	if (unlikely(t->targets_of != targets_of(c))) {
+	return c->tlb_by_ac[(c->flags & RFLAGS_AC) != 0];
+}
+
+/* STAC and CLAC in translated code take one for the other unseen. */
+static void supervisor_tables(struct cpu *c)
+{
+	c->tlb_by_ac[0] = c->cr4 & CR4_SMAP ? c->tlb_super : c->tlb_override;
+	c->tlb_by_ac[1] = c->tlb_override;
+	for (unsigned n = 0; n < 2 && c->cpl != 3; n++) {
+		struct tlb *t = c->tlb_by_ac[n];
+
+		if (likely(t->targets_of == targets_of(c)))
+			continue;
 		targets_clear(t);
 		t->targets_of = targets_of(c);
 	}
-	return t;
 }
 
 void mmu_mode_changed(struct cpu *c)
 {
+	supervisor_tables(c);
 	c->align_check =
 	    c->cpl == 3 && (c->flags & RFLAGS_AC) && (c->cr0 & CR0_AM);
 	c->tlb = c->align_check ? c->tlb_none : tlb_current(c);

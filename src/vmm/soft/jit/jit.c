@@ -86,8 +86,10 @@ void jit_flush(struct cpu *c)
 	jit->link_used = 0;
 	jit->full = false;
 	zero_bytes(jit->link_hash, sizeof(uint32_t) << JIT_LINK_BITS);
-	for (unsigned n = 0; n < TLB_TABLES; n++)
+	for (unsigned n = 0; n < TLB_TABLES; n++) {
 		targets_clear(c->tlb_all[n]);
+		c->tlb_all[n]->wandering = 0;
+	}
 }
 
 /* Its first bytes become a jump to leave_rip: T0 is the address there. */
@@ -201,6 +203,7 @@ const struct insn *jit_run(struct cpu *c, const struct block *b)
 	frame_fill(c, t);
 	out = c->jit->enter(t, (const uint8_t *)b->code + JIT_FAR_BYTES);
 	c->vcpu->stats[VM_STAT_JIT_LEAVES]++;
+	t = c->tlb;
 	if (out.block == JIT_EXIT_DONE) {
 		verify_left(c, false, 0);
 		if (c->kick != 0)
@@ -272,4 +275,72 @@ uint64_t jit_interp(struct cpu *c, uint64_t at)
 	cpu_calm(c);
 	frame_fill(c, t);
 	return 1;
+}
+
+/* Nothing is due that the main loop would see to. */
+static bool may_go_on(const struct cpu *c)
+{
+	return c->kick == 0 && c->tlb->kick == 0 && !c->exception.valid &&
+	       !c->jit->full && !c->failed && !c->nmi_waits &&
+	       !(c->intr_check && (c->flags & RFLAGS_IF)) && !c->align_check &&
+	       c->mode_key & MODE_KEY_FLAT && !cpu_wants_alone(c);
+}
+
+/* On at c->rip. */
+static struct jit_onward onward(struct cpu *c, const struct tlb *from)
+{
+	struct tlb *t = c->tlb;
+	const struct target *at = &t->target[c->rip & t->target_mask];
+
+	if (!may_go_on(c))
+		return (struct jit_onward){NULL, NULL};
+	cpu_calm(c);
+	if (at->rip != 0 - c->rip && !jit_target(c, c->rip))
+		return (struct jit_onward){NULL, NULL};
+	c->jump_tag = c->live_tag;
+	frame_fill(c, t);
+	t->host_rsp = from->host_rsp;
+	return (struct jit_onward){at->code, t};
+}
+
+/* The scratch block's instruction: c->rip is where it leads to, and nothing
+   else is run, by no link and no look-up. */
+static void run_single(struct cpu *c, const struct insn *i)
+{
+	c->jump_tag = 0;
+	if (i->exec(c, i) != NULL)
+		c->rip = next_rip(c, i);
+	c->link_from = NULL;
+}
+
+struct jit_onward jit_system(struct cpu *c, uint64_t at)
+{
+	const struct insn *i =
+	    (const struct insn *)(const void *)(c->arena + at);
+	struct tlb *t = c->tlb;
+	struct insn *alone;
+
+	frame_take(c, t);
+	if (unlikely(t->wandering != 0))
+		wanderer(c, t, i);
+	alone = block_single(c, i);
+	c->retired++;
+	run_single(c, alone);
+	return onward(c, t);
+}
+
+struct jit_onward jit_crossing(struct cpu *c, uint64_t rip)
+{
+	struct tlb *t = c->tlb;
+	const struct insn *i;
+
+	frame_take(c, t);
+	c->rip = rip;
+	if (!may_go_on(c) || c->debug_code != 0)
+		return (struct jit_onward){NULL, NULL};
+	i = block_crossing(c);
+	if (i == NULL)
+		return (struct jit_onward){NULL, NULL};
+	run_single(c, i);
+	return onward(c, t);
 }

@@ -33,6 +33,13 @@ struct jit_exit {
 #define JIT_EXIT_RIP  0xffffffffu /* block: at is RIP */
 #define JIT_EXIT_DONE 0xfffffffeu /* block: c->rip is set */
 
+/* Where translated code goes on, in which frame; code NULL: not at all, and
+   c->rip is set. */
+struct jit_onward {
+	const void *code;
+	struct tlb *frame;
+};
+
 struct translation_unit;
 struct verify;
 
@@ -112,6 +119,13 @@ bool jit_translate(struct cpu *c, struct block *b);
 void jit_kill(struct cpu *c, struct block *b);
 /* Runs b's code, and on in tier 0: an exec's result. */
 const struct insn *jit_run(struct cpu *c, const struct block *b);
+/* Called by translated code at the end of a block: the instruction, which
+   leaves RIP in c->rip, by tier 0. */
+struct jit_onward jit_system(struct cpu *c, uint64_t at);
+/* The same for the instruction at rip, which lies in two pages. */
+struct jit_onward jit_crossing(struct cpu *c, uint64_t rip);
+/* The current table has the code at rip from now on, if there is any. */
+bool jit_target(struct cpu *c, uint64_t rip);
 /* Called by translated code: one instruction by tier 0; 0: leave. */
 uint64_t jit_interp(struct cpu *c, uint64_t at);
 

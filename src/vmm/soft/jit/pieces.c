@@ -185,9 +185,9 @@ static uint64_t jit_refill(struct cpu *c, uint64_t unused)
 	return 1;
 }
 
-/* The current table has the code at rip from now on. */
-static bool resolve(struct cpu *c, struct tlb *t, uint64_t rip)
+bool jit_target(struct cpu *c, uint64_t rip)
 {
+	struct tlb *t = c->tlb;
 	unsigned n = tlb_place(rip);
 	const struct block *b;
 	uint64_t gpa;
@@ -210,8 +210,59 @@ static uint64_t jit_resolve(struct cpu *c, uint64_t unused)
 	struct tlb *t = c->tlb;
 
 	cpu_calm(c);
-	t->miss_answer = !resolve(c, t, t->miss_va);
+	t->miss_answer = !jit_target(c, t->miss_va);
 	return 1;
+}
+
+/* -- from table to table
+ * -------------------------------------------------------- */
+
+/* In both frames while one follows the other. The return address comes last:
+   the call and its return stay a pair. */
+static void emit_switch(struct emit *e)
+{
+#define FIELD(name) ((int32_t)offsetof(struct tlb, name))
+	static const int32_t fields[] = {
+	    FIELD(r13),      FIELD(r14),         FIELD(r15),
+	    FIELD(rip_base), FIELD(vec_blocked), FIELD(vec_blocked_512),
+	    FIELD(fs_base),  FIELD(gs_base),     FIELD(host_rsp)};
+#undef FIELD
+
+	for (unsigned n = 0; n < ARRAY_SIZE(fields); n++) {
+		emit_load(e, T1, mem_at(HOST_RSP, 8 + fields[n]));
+		emit_store(e, mem_at(T0, fields[n]), T1);
+	}
+	emit_load(e, T1, mem_at(HOST_RSP, 0));
+	emit_store(e, mem_at(T0, -8), T1);
+	emit_lea(e, HOST_RSP, mem_at(T0, -8));
+	emit_ret(e);
+}
+
+/* To function(cpu, T0), and where its struct jit_onward says. */
+static void emit_onward(struct emit *e,
+			struct jit_onward (*function)(struct cpu *c,
+						      uint64_t arg))
+{
+	uint8_t *go_on;
+
+	emit_load(e, T1, FRAME(cpu));
+	store_guest(e);
+	emit_mov(e, HOST_RDI, T1);
+	emit_mov(e, HOST_RSI, T0);
+	emit_load(e, HOST_RSP, FRAME(host_rsp));
+	emit_mov_imm(e, HOST_RAX, (uint64_t)(uintptr_t)function);
+	emit_op_reg(e, OP1(0xff), 2, HOST_RAX);                   /* call */
+	emit_op_reg(e, OP1(0x85, .w = true), HOST_RAX, HOST_RAX); /* test */
+	go_on = emit_jcc(e, 5);
+	emit_mov_imm(e, HOST_RDX, JIT_EXIT_DONE);
+	return_to_c(e);
+	emit_here(e, go_on);
+	emit_mov(e, HOST_RSP, HOST_RDX);
+	emit_store(e, FRAME(scratch), HOST_RAX);
+	emit_load(e, T1, FRAME(cpu));
+	emit_load(e, T0, mem_at(T1, CPU(rip)));
+	load_guest(e);
+	emit_jmp_mem(e, FRAME(scratch));
 }
 
 /* -- the pieces
@@ -273,4 +324,12 @@ void pieces_emit(struct cpu *c, struct emit *e)
 	emit_target(jit, e, false);
 	jit->piece[PIECE_TARGET_32] = e->at;
 	emit_target(jit, e, true);
+	jit->piece[PIECE_SWITCH] = e->at;
+	emit_switch(e);
+	jit->piece[PIECE_CROSSING] = e->at;
+	emit_load(e, T0, FRAME(rip_base));
+	emit_lea(e, T0, mem_index(T0, T1, 0, 0));
+	emit_onward(e, jit_crossing);
+	jit->piece[PIECE_SYSTEM] = e->at;
+	emit_onward(e, jit_system);
 }

@@ -510,47 +510,6 @@ static bool divide(struct translation_unit *u, const struct rule *rule)
 	return true;
 }
 
-/* -- small system instructions of CPL 0
- * -------------------------------------------------- */
-
-#define OF_CPU(field) ((int32_t)offsetof(struct cpu, field))
-
-/* PEXT and PDEP by one mask take a bit away, and no flag is changed. */
-static bool cli(struct translation_unit *u, const struct rule *rule)
-{
-	struct op move = {.map = MAP_1, .opcode = 0x8b};
-	struct emit *e = &u->e;
-
-	if (u->c->cpl != 0)
-		return false;
-	emit_load(e, T0, FRAME(cpu));
-	emit_op_mem(e, move, T1, mem_at(T0, OF_CPU(flags)));
-	emit_pext(e, T1, T1, FRAME(no_if));
-	emit_pdep(e, T1, T1, FRAME(no_if));
-	move.opcode = 0x89;
-	emit_op_mem(e, move, T1, mem_at(T0, OF_CPU(flags)));
-	return true;
-}
-
-static bool swapgs(struct translation_unit *u, const struct rule *rule)
-{
-	struct mem kernel = mem_at(T0, OF_CPU(kernel_gs_base));
-	struct mem base = mem_at(T0, OF_CPU(seg[SEG_GS].base));
-	struct emit *e = &u->e;
-
-	if (u->c->cpl != 0)
-		return false;
-	emit_load(e, T0, FRAME(cpu));
-	emit_load(e, T1, kernel);
-	emit_store(e, FRAME(scratch), T1);
-	emit_load(e, T1, base);
-	emit_store(e, kernel, T1);
-	emit_load(e, T1, FRAME(scratch));
-	emit_store(e, base, T1);
-	emit_store(e, FRAME(gs_base), T1);
-	return true;
-}
-
 /* -- the table
  * ------------------------------------------------------------------ */
 
@@ -643,8 +602,15 @@ const struct rule rules[] = {
 	RULE(cmc, plain, NONE, NONE, 0)
 	RULE(clc, plain, NONE, NONE, 0)
 	RULE(stc, plain, NONE, NONE, 0)
-	RULE(cli, cli, NONE, NONE, 0)
-	RULE(swapgs, swapgs, NONE, NONE, 0)
+	RULE(cli, translate_cli, NONE, NONE, 0)
+	RULE(sti, translate_sti, NONE, NONE, 0)
+	RULE(cld, translate_cld, NONE, NONE, 0)
+	RULE(clac, translate_clac, NONE, NONE, 0)
+	RULE(stac, translate_stac, NONE, NONE, 0)
+	RULE(pushf, translate_pushf, NONE, NONE, 0)
+	RULE(swapgs, translate_swapgs, NONE, NONE, 0)
+	RULE(movfromseg, translate_movfromseg, W, NONE, 2)
+	RULE(movfromcr, translate_movfromcr, W, NONE, 0)
 	RULE(nop, nothing, NONE, NONE, 0)
 	RULE(fence, fence, NONE, NONE, 0)
 	CONDITIONS(RULE_J)
@@ -653,6 +619,17 @@ const struct rule rules[] = {
 	RULE(jmpn, translate_jump_indirect, R, NONE, 0)
 	RULE(calln, translate_call_indirect, R, NONE, 0)
 	RULE(ret, translate_ret, NONE, NONE, 0)
+	RULE(syscall, translate_system, NONE, NONE, 0)
+	RULE(sysret, translate_system, NONE, NONE, 0)
+	RULE(iret, translate_system, NONE, NONE, 0)
+	RULE(popf, translate_system, NONE, NONE, 0)
+	RULE(movtoseg, translate_system, NONE, NONE, 0)
+	RULE(movtocr, translate_system, NONE, NONE, 0)
+	RULE(clts, translate_system, NONE, NONE, 0)
+	RULE(wrmsr, translate_system, NONE, NONE, 0)
+	RULE(invlpg, translate_system, NONE, NONE, 0)
+	RULE(invpcid, translate_system, NONE, NONE, 0)
+	RULE(pause, translate_system, NONE, NONE, 0)
 	{NULL, NULL, 0, 0, 0},
 };
 // clang-format on

@@ -5,6 +5,8 @@
  */
 #include "vmm/soft/jit/translate.h"
 
+#include <errno.h>
+
 #include "vmm/perfmap.h"
 #include "vmm/soft/access.h"
 #include "vmm/soft/handlers.h"
@@ -161,11 +163,11 @@ void lookup_jump(struct translation_unit *u)
 			       (int32_t)offsetof(struct tlb, target[0].code)));
 }
 
-static void target_emit(struct translation_unit *u, const struct detour *d)
+static void target_emit(struct translation_unit *u, const struct detour *d,
+			enum jit_piece piece)
 {
 	emit_mov_imm(&u->e, T1, (uint64_t)d->rel);
-	emit_to(&u->e, emit_jmp(&u->e),
-		u->c->jit->piece[u->is_32 ? PIECE_TARGET_32 : PIECE_TARGET]);
+	emit_to(&u->e, emit_jmp(&u->e), u->c->jit->piece[piece]);
 }
 
 static void lookup_again_emit(struct translation_unit *u,
@@ -203,8 +205,11 @@ static void detour_emit(struct translation_unit *u, const struct detour *d)
 	case AWAY_LOOKUP:
 		lookup_again_emit(u, d);
 		break;
+	case AWAY_CROSSING:
+		target_emit(u, d, PIECE_CROSSING);
+		break;
 	default:
-		target_emit(u, d);
+		target_emit(u, d, u->is_32 ? PIECE_TARGET_32 : PIECE_TARGET);
 		break;
 	}
 }
@@ -220,6 +225,21 @@ void kick_check(struct translation_unit *u)
 	quiet = emit_jrcxz(&u->e);
 	detour_add(u, AWAY_EXIT, emit_jmp(&u->e), 0);
 	emit_here8(&u->e, quiet);
+}
+
+/* What lies in two pages is in no block. */
+static bool is_crossing(struct translation_unit *u, uint64_t off)
+{
+	const uint8_t *page = u->c->ram + PAGE_BASE(u->b->key & MASK(55, 0));
+	uint8_t bytes[15];
+	unsigned avail = 4096 - (unsigned)off;
+	struct insn i;
+	struct dec d;
+
+	if (u->is_32 || avail >= sizeof(bytes) || u->c->jit->verify != NULL)
+		return false;
+	copy_bytes(bytes, page + off, avail);
+	return decode(u->c, bytes, avail, (unsigned)off, &i, &d) == -EAGAIN;
 }
 
 /*
@@ -246,6 +266,10 @@ void chain(struct translation_unit *u, uint8_t *place, int64_t rel,
 		long at = (const uint8_t *)to->code - jit->code.exec;
 
 		emit_to(&u->e, place, jit->code.write + at + JIT_FAR_BYTES);
+		return;
+	}
+	if (is_crossing(u, (uint64_t)rel)) {
+		detour_add(u, AWAY_CROSSING, place, rel);
 		return;
 	}
 	/* The detour for now; the link may overwrite where it leads. */

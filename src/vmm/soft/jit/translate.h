@@ -14,10 +14,11 @@
 
 /* Code beside the usual way, after the block's end. */
 enum away {
-	AWAY_INTERP, /* the instruction by tier 0, and back */
-	AWAY_EXIT,   /* on with the instruction in tier 0 */
-	AWAY_TARGET, /* to the target, else on in tier 0 */
-	AWAY_CALLED, /* the same when the branch cannot be run again */
+	AWAY_INTERP,   /* the instruction by tier 0, and back */
+	AWAY_EXIT,     /* on with the instruction in tier 0 */
+	AWAY_TARGET,   /* to the target, else on in tier 0 */
+	AWAY_CALLED,   /* the same when the branch cannot be run again */
+	AWAY_CROSSING, /* to a target that lies in two pages */
 	AWAY_LOOKUP, /* of target T0: again, when there is one; else as EXIT */
 	AWAY_PROBE,  /* to the TLB, and back; else probe.away */
 };
@@ -97,6 +98,17 @@ bool translate_jump_indirect(struct translation_unit *u,
 bool translate_call_indirect(struct translation_unit *u,
 			     const struct rule *rule);
 bool translate_ret(struct translation_unit *u, const struct rule *rule);
+/* system.c: instructions of kernels; translate_system by tier 0's function. */
+bool translate_cli(struct translation_unit *u, const struct rule *rule);
+bool translate_sti(struct translation_unit *u, const struct rule *rule);
+bool translate_cld(struct translation_unit *u, const struct rule *rule);
+bool translate_clac(struct translation_unit *u, const struct rule *rule);
+bool translate_stac(struct translation_unit *u, const struct rule *rule);
+bool translate_pushf(struct translation_unit *u, const struct rule *rule);
+bool translate_swapgs(struct translation_unit *u, const struct rule *rule);
+bool translate_movfromseg(struct translation_unit *u, const struct rule *rule);
+bool translate_movfromcr(struct translation_unit *u, const struct rule *rule);
+bool translate_system(struct translation_unit *u, const struct rule *rule);
 /* vector.c: false for what is not a plain vector instruction. */
 bool translate_vector(struct translation_unit *u);
 bool is_plain_vector(const struct simd_row *row);

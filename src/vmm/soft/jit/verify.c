@@ -150,6 +150,7 @@ static void run_tier0(struct cpu *c, const struct insn *i, uint64_t va)
 {
 	struct verify *v = c->jit->verify;
 	uint64_t tag = c->jump_tag, retired = c->retired;
+	uint8_t shadow = c->intr_shadow;
 	struct insn *alone = block_single(c, i);
 
 	v->running = i;
@@ -164,6 +165,7 @@ static void run_tier0(struct cpu *c, const struct insn *i, uint64_t va)
 	c->link_from = NULL;
 	c->jump_tag = tag;
 	c->retired = retired;
+	c->intr_shadow = shadow;
 	*v->addend = v->addend_was;
 	v->running = NULL;
 }

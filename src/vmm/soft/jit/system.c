@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * Instructions of kernels: the usual way of the frequent ones in host code,
+ * where no flag may change on the way, and the others by tier 0's function,
+ * but without going back to the main loop (PIECE_SYSTEM).
+ */
+#include "vmm/soft/exec.h"
+#include "vmm/soft/jit/translate.h"
+
+#define OF_CPU(field) ((int32_t)offsetof(struct cpu, field))
+#define OP1(...)      ((struct op){.map = MAP_1, .opcode = __VA_ARGS__})
+
+/* -- RFLAGS beside the arithmetic flags ------------------------------------ */
+
+/*
+ * The bit's place in cpu.flags becomes value; keep is the mask of all others,
+ * by which PEXT and PDEP take it away. T0 is the cpu then.
+ */
+static void flag_emit(struct translation_unit *u, struct mem keep,
+		      uint32_t value)
+{
+	struct emit *e = &u->e;
+
+	emit_load(e, T0, FRAME(cpu));
+	emit_op_mem(e, OP1(0x8b), T1, mem_at(T0, OF_CPU(flags)));
+	emit_pext(e, T1, T1, keep);
+	emit_pdep(e, T1, T1, keep);
+	if (value != 0)
+		emit_lea(e, T1, mem_at(T1, (int32_t)value));
+	emit_op_mem(e, OP1(0x89), T1, mem_at(T0, OF_CPU(flags)));
+}
+
+bool translate_cli(struct translation_unit *u, const struct rule *rule)
+{
+	if (u->c->cpl != 0)
+		return false;
+	flag_emit(u, FRAME(no_if), 0);
+	return true;
+}
+
+/*
+ * Tier 0 must do it where an interrupt waits; one that comes from here on
+ * finds the next instruction begun, unless that is in another block.
+ */
+bool translate_sti(struct translation_unit *u, const struct rule *rule)
+{
+	struct op movzx = {.map = MAP_0F, .opcode = 0xb6};
+	struct emit *e = &u->e;
+	uint8_t *quiet;
+
+	if (u->c->cpl != 0 || u->k + 1 == u->b->count)
+		return false;
+	emit_load(e, T0, FRAME(cpu));
+	emit_op_mem(e, movzx, T1, mem_at(T0, OF_CPU(intr_check)));
+	quiet = emit_jrcxz(e);
+	detour_add(u, AWAY_INTERP, emit_jmp(e), 0);
+	emit_here8(e, quiet);
+	flag_emit(u, FRAME(no_if), RFLAGS_IF);
+	return true;
+}
+
+bool translate_cld(struct translation_unit *u, const struct rule *rule)
+{
+	flag_emit(u, FRAME(no_df), 0);
+	return true;
+}
+
+/* At CPL 0 AC says which table is current. */
+static bool set_ac(struct translation_unit *u, unsigned ac)
+{
+	struct emit *e = &u->e;
+
+	if (u->c->cpl != 0)
+		return false;
+	flag_emit(u, FRAME(no_ac), ac ? RFLAGS_AC : 0);
+	emit_load(e, T1, mem_at(T0, OF_CPU(tlb_by_ac[0]) + (int32_t)ac * 8));
+	emit_store(e, mem_at(T0, OF_CPU(tlb)), T1);
+	emit_mov(e, T0, T1);
+	emit_to(e, emit_call(e), u->c->jit->piece[PIECE_SWITCH]);
+	return true;
+}
+
+bool translate_clac(struct translation_unit *u, const struct rule *rule)
+{
+	return set_ac(u, 0);
+}
+
+bool translate_stac(struct translation_unit *u, const struct rule *rule)
+{
+	return set_ac(u, 1);
+}
+
+/* Neither VM nor RF is ever set here. */
+bool translate_pushf(struct translation_unit *u, const struct rule *rule)
+{
+	struct emit *e = &u->e;
+	struct mem mem;
+
+	if (u->i->lsize != 3)
+		return false;
+	emit_byte(e, 0x9c); /* to the host's stack */
+	emit_op_low(e, OP1(0x58), T1);
+	emit_pext(e, T1, T1, FRAME(arith_bits));
+	emit_pdep(e, T1, T1, FRAME(arith_bits));
+	emit_load(e, T0, FRAME(cpu));
+	emit_op_mem(e, OP1(0x8b), T0, mem_at(T0, OF_CPU(flags)));
+	emit_lea(e, T1, mem_index(T1, T0, 0, 0));
+	emit_store(e, FRAME(scratch), T1);
+	mem = probe_emit(
+	    u, mem_at(host_of(REG_RSP / 8), -8),
+	    (struct probe){.bytes = 8, .write = true, .away = AWAY_INTERP});
+	emit_load(e, T1, FRAME(scratch));
+	emit_store(e, mem, T1);
+	emit_lea(e, host_of(REG_RSP / 8), mem_at(host_of(REG_RSP / 8), -8));
+	return true;
+}
+
+/* -- registers of the system ------------------------------------------------
+ */
+
+bool translate_swapgs(struct translation_unit *u, const struct rule *rule)
+{
+	struct mem kernel = mem_at(T0, OF_CPU(kernel_gs_base));
+	struct mem base = mem_at(T0, OF_CPU(seg[SEG_GS].base));
+	struct emit *e = &u->e;
+
+	if (u->c->cpl != 0)
+		return false;
+	emit_load(e, T0, FRAME(cpu));
+	emit_load(e, T1, kernel);
+	emit_store(e, FRAME(scratch), T1);
+	emit_load(e, T1, base);
+	emit_store(e, kernel, T1);
+	emit_load(e, T1, FRAME(scratch));
+	emit_store(e, base, T1);
+	emit_store(e, FRAME(gs_base), T1);
+	return true;
+}
+
+static struct mem selector_at(unsigned cpu, unsigned seg)
+{
+	return mem_at(cpu, OF_CPU(seg[0].selector) +
+			       (int32_t)(seg * sizeof(struct segment)));
+}
+
+bool translate_movfromseg(struct translation_unit *u, const struct rule *rule)
+{
+	struct op movzx = {.map = MAP_0F, .opcode = 0xb7};
+	unsigned seg = u->i->ext, guest = u->i->a / 8;
+	struct emit *e = &u->e;
+	struct mem mem;
+
+	if (seg >= SEG_COUNT)
+		return false;
+	if (!(u->i->flags & INSN_MEM)) {
+		bool wide = u->i->lsize != 1;
+		struct op move = wide ? movzx : OP1(0x8b, .opsize = true);
+		unsigned host = low_register(u, guest, !wide);
+
+		emit_load(e, T0, FRAME(cpu));
+		emit_op_mem(e, move, host, selector_at(T0, seg));
+		low_register_done(u, guest);
+		return true;
+	}
+	if (!address_possible(u))
+		return false;
+	mem = operand_emit(
+	    u, (struct probe){.bytes = 2, .write = true, .away = AWAY_INTERP});
+	if (mem_names(mem, T1))
+		mem = mem_in_t0(u, mem);
+	emit_load(e, T1, FRAME(cpu));
+	emit_op_mem(e, movzx, T1, selector_at(T1, seg));
+	emit_op_mem(e, OP1(0x89, .opsize = true), T1, mem);
+	return true;
+}
+
+bool translate_movfromcr(struct translation_unit *u, const struct rule *rule)
+{
+	static const int32_t place[5] = {OF_CPU(cr0), -1, OF_CPU(cr2),
+					 OF_CPU(cr3), OF_CPU(cr4)};
+	unsigned n = u->i->ext, guest = u->i->a / 8;
+
+	if (u->c->cpl != 0 || n >= ARRAY_SIZE(place) || place[n] < 0)
+		return false;
+	emit_load(&u->e, T0, FRAME(cpu));
+	emit_op_mem(&u->e, OP1(0x8b, .w = !u->is_32),
+		    low_register(u, guest, false), mem_at(T0, place[n]));
+	low_register_done(u, guest);
+	return true;
+}
+
+/* -- by tier 0's function ----------------------------------------------------
+ */
+
+/* Of those that end a block, and leave RIP in c->rip. */
+bool translate_system(struct translation_unit *u, const struct rule *rule)
+{
+	struct jit *jit = u->c->jit;
+
+	if (jit->verify != NULL)
+		return false;
+	emit_mov_imm(
+	    &u->e, T0,
+	    (uint64_t)((const uint8_t *)&u->b->insn[1 + u->k] - u->c->arena));
+	emit_to(&u->e, emit_jmp(&u->e), jit->piece[PIECE_SYSTEM]);
+	u->ended = true;
+	return true;
+}
