@@ -8,6 +8,7 @@
 #include "vmm/soft/debug.h"
 #include "vmm/soft/handlers.h"
 #include "vmm/soft/split.h"
+#include "vmm/soft/tlb.h"
 
 /* The page of gpa is memory for such an access. ROM is not written to: what
    the guest stores there is dropped where devices answer (vmm/bus.c). */
@@ -151,13 +152,24 @@ void store_slow(struct cpu *c, const struct insn *i, uint64_t va,
 uint64_t system_load(struct cpu *c, const struct insn *i, uint64_t va,
 		     unsigned len)
 {
+	const struct tlb *t = tlb_system(c);
+	unsigned n = tlb_place(va);
+
+	if (likely(tlb_match(t->read[n], va + len - 1)))
+		return ram_load(c, va + t->addend[n] - (uint64_t)c->ram, len);
 	return load_any(c, i, va, len, true);
 }
 
 void system_store(struct cpu *c, const struct insn *i, uint64_t va,
 		  uint64_t value, unsigned len)
 {
-	store_any(c, i, va, value, len, true);
+	const struct tlb *t = tlb_system(c);
+	unsigned n = tlb_place(va);
+
+	if (likely(tlb_match(t->write[n], va + len - 1)))
+		ram_store(c, va + t->addend[n] - (uint64_t)c->ram, value, len);
+	else
+		store_any(c, i, va, value, len, true);
 }
 
 /* -- operands in place, or bounced

@@ -136,10 +136,20 @@ static const struct insn *exec_gone(struct cpu *c, const struct insn *i)
 /* -- leaving a block
  * --------------------------------------------------------------- */
 
-/* Instructions of the current block from i on, which its head counted. */
+/*
+ * Instructions of the current block from i on, which its head counted. What
+ * accesses elements of a vector has a copy of the instruction for each.
+ */
 static uint64_t counted_from(const struct cpu *c, const struct insn *i)
 {
-	return c->block->count - (uint64_t)(i - &c->block->insn[1]);
+	const struct block *b = c->block;
+	uint64_t n = 0;
+
+	if (i >= b->insn && i <= &b->insn[b->count + 1])
+		return b->count - (uint64_t)(i - &b->insn[1]);
+	while (n < b->count && b->insn[1 + n].off != i->off)
+		n++;
+	return b->count - n;
 }
 
 const struct insn *leave_at(struct cpu *c, const struct insn *i)

@@ -298,6 +298,7 @@ struct cpu {
 	struct writers *writers;  /* by guest page */
 	uint8_t *nowhere;         /* a page for probes without one */
 	uint8_t tlb_victim;
+	uint8_t tlb_last; /* of tlb_user, that was current */
 
 	struct block_cache *blocks; /* block.c */
 	const uint8_t *arena;       /* its blocks are in here */
@@ -675,6 +676,8 @@ void rflags_set(struct cpu *c, uint64_t value, uint64_t mask);
 void cpu_mode_changed(struct cpu *c);
 /* The part of it that follows from DS, ES and SS. */
 void cpu_segments_changed(struct cpu *c);
+/* What of that depends on CS and CPL. */
+void cpu_level_changed(struct cpu *c);
 void soft_state_get(struct cpu *c, struct vcpu_state *state);
 int soft_state_set(struct cpu *c, const struct vcpu_state *state);
 

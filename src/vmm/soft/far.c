@@ -41,7 +41,7 @@ void set_code_segment(struct cpu *c, const struct segment *seg, unsigned cpl)
 {
 	c->seg[SEG_CS] = *seg;
 	c->cpl = (uint8_t)cpl;
-	cpu_mode_changed(c);
+	cpu_level_changed(c);
 }
 
 void check_rip(struct cpu *c, const struct insn *i, const struct segment *cs,

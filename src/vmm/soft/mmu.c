@@ -283,14 +283,15 @@ static _Noreturn void raise_pf(struct cpu *c, const struct insn *i,
 }
 
 /* Devices are not in the TLB, and ROM not for writing. */
-static void remember(struct cpu *c, uint64_t va, struct translation *tr)
+static void remember(struct cpu *c, struct tlb *t, uint64_t va,
+		     struct translation *tr)
 {
 	const struct vm_mem *mem = &c->svm->vm->mem;
 
 	if (!mem_is_readable(mem, PAGE_BASE(tr->gpa), 4096))
 		return;
 	tr->can_write &= mem_is_ram(mem, PAGE_BASE(tr->gpa), 4096);
-	tlb_fill(c, tlb_current(c), va, tr->gpa, tr);
+	tlb_fill(c, t, va, tr->gpa, tr);
 }
 
 uint64_t mmu_translate_as(struct cpu *c, const struct insn *i, uint64_t va,
@@ -312,8 +313,10 @@ uint64_t mmu_translate_as(struct cpu *c, const struct insn *i, uint64_t va,
 	} else if (walk_to_end(c, &w, &tr) == WALK_FAULT) {
 		raise_pf(c, i, &w);
 	}
-	if (!c->align_check && (!as_supervisor || c->cpl != 3))
-		remember(c, va, &tr);
+	if (as_supervisor)
+		remember(c, tlb_system(c), va, &tr);
+	else if (!c->align_check)
+		remember(c, tlb_current(c), va, &tr);
 	return tr.gpa;
 }
 
@@ -332,7 +335,7 @@ bool mmu_refill(struct cpu *c, uint64_t va, enum access access)
 		no_paging(c, va, &tr);
 	else if (walk_to_end(c, &w, &tr) != WALK_OK)
 		return false;
-	remember(c, va, &tr);
+	remember(c, tlb_current(c), va, &tr);
 	return true;
 }
 

@@ -64,7 +64,7 @@ void cpu_segments_changed(struct cpu *c)
 		mode_key_update(c);
 }
 
-void cpu_mode_changed(struct cpu *c)
+void cpu_level_changed(struct cpu *c)
 {
 	c->code_size = code_size(c);
 	if (!(c->cr0 & CR0_PE))
@@ -74,9 +74,14 @@ void cpu_mode_changed(struct cpu *c)
 	mode_key_update(c);
 	if (!(c->mode_key & MODE_KEY_FLAT))
 		jump_flush(c); /* the base of CS may be another */
+	mmu_mode_changed(c);
+}
+
+void cpu_mode_changed(struct cpu *c)
+{
+	cpu_level_changed(c);
 	c->single_step = (c->flags & RFLAGS_TF) || c->cap_mtrap;
 	vec_mode_changed(c);
-	mmu_mode_changed(c);
 }
 
 void rflags_set(struct cpu *c, uint64_t value, uint64_t mask)

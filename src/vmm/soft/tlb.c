@@ -257,13 +257,18 @@ static uint8_t targets_of(const struct cpu *c)
 static struct tlb *user_table(struct cpu *c)
 {
 	uint64_t space = current_space(c);
+	struct tlb *t = c->tlb_user[c->tlb_last];
 	uint8_t of = targets_of(c);
-	struct tlb *t;
 
-	for (unsigned n = 0; n < TLB_USER_TABLES; n++)
-		if (c->tlb_user[n]->space == space &&
-		    c->tlb_user[n]->targets_of == of)
-			return c->tlb_user[n];
+	if (likely(t->space == space && t->targets_of == of))
+		return t;
+	for (unsigned n = 0; n < TLB_USER_TABLES; n++) {
+		t = c->tlb_user[n];
+		if (t->space != space || t->targets_of != of)
+			continue;
+		c->tlb_last = (uint8_t)n;
+		return t;
+	}
 	t = c->tlb_user[c->tlb_victim];
 	c->tlb_victim = (c->tlb_victim + 1) % TLB_USER_TABLES;
 	tlb_clear(t);

@@ -13,6 +13,13 @@ struct translation {
 	bool global;
 };
 
+/* The table of system accesses: the supervisor's, with SMAP at CPL 3 whatever
+   AC is. */
+static inline struct tlb *tlb_system(const struct cpu *c)
+{
+	return c->tlb_by_ac[c->cpl != 3 && (c->flags & RFLAGS_AC)];
+}
+
 /* The table of the current mode, SMAP override and space (not align_check). */
 struct tlb *tlb_current(struct cpu *c);
 
