@@ -15,8 +15,6 @@
 #include "vmm/soft/jit/verify.h"
 #include "vmm/vm.h"
 
-#define GUEST_RAM (512 * MiB)
-
 #define PTE_P 1u
 #define PTE_W 2u
 #define PTE_U 4u
@@ -27,6 +25,7 @@ struct guest {
 	struct vm_exit exit;
 	uint64_t translated;
 	size_t code_used; /* when all was forgotten last */
+	bool left_ram;
 	_Atomic bool stop;
 };
 
@@ -35,6 +34,13 @@ static void map_pages(uint64_t *pt, uint64_t gpa, unsigned pages)
 	for (unsigned k = 0; k < pages; k++)
 		pt[(gpa >> 12 & 511) + k] =
 		    (gpa + k * 4096) | PTE_P | PTE_W | PTE_U;
+}
+
+void guest_map(uint64_t va, uint64_t gpa)
+{
+	uint64_t *pt = (uint64_t *)(uintptr_t)(TEST_BASE + 0x3000);
+
+	pt[va >> 12 & 511] = gpa | PTE_P | PTE_W | PTE_U;
 }
 
 #define PAE_PDPT (TEST_BASE + 0x4000u)
@@ -120,7 +126,7 @@ static struct guest *create(enum guest_mode mode, const struct code_mode *code,
 		return NULL;
 	make_tables();
 	strcpy(g->vm.name, "x86");
-	g->vm.mem.low_size = GUEST_RAM;
+	g->vm.mem.low_size = GUEST_RAM_END;
 	g->vm.soft_jit = mode != GUEST_TIER0;
 	g->vm.soft_jit_verify = mode == GUEST_VERIFY;
 	g->vm.soft_jit_cache = 4 * MiB;
@@ -183,6 +189,8 @@ void guest_set_code(struct guest *g, const struct code_mode *code)
 static void run_until_fault(struct guest *g, struct cpu *c)
 {
 	if (setjmp(c->escape) != 0) {
+		/* Else to the process, or to run it alone before that. */
+		g->left_ram = !c->exception.valid;
 		c->alone = false;
 		if (c->jit != NULL)
 			verify_escaped(c);
@@ -204,16 +212,21 @@ static void run_until_fault(struct guest *g, struct cpu *c)
 	}
 }
 
-void guest_forget(struct guest *g)
+void guest_forget_page(struct guest *g, uint64_t gpa)
 {
 	struct cpu *c = g->vcpu.engine_data;
 
 	/* A flush empties a large table. */
-	blocks_drop_page(c, TEST_CODE);
+	blocks_drop_page(c, gpa);
 	if (c->jit != NULL && c->jit->full)
 		blocks_flush(c);
 	if (c->jit != NULL)
 		g->code_used = c->jit->code.used;
+}
+
+void guest_forget(struct guest *g)
+{
+	guest_forget_page(g, TEST_CODE);
 }
 
 void guest_all_hot(struct guest *g, bool hot)
@@ -256,6 +269,37 @@ bool guest_patch(struct guest *g, const uint8_t *from, const uint8_t *to,
 	return at != NULL;
 }
 
+bool guest_left_ram(const struct guest *g)
+{
+	return g->left_ram;
+}
+
+uint64_t guest_secret_page(const struct guest *g)
+{
+	const struct cpu *c = g->vcpu.engine_data;
+
+	return 0 - c->tlb->site_none;
+}
+
+bool guest_secret_is_nowhere(const struct guest *g)
+{
+	const struct cpu *c = g->vcpu.engine_data;
+
+	for (unsigned n = 0; n < TLB_TABLES; n++) {
+		const struct tlb *t = c->tlb_all[n];
+		uint64_t page = 0 - t->site_none;
+
+		/* Not canonical, whatever the paging. */
+		if ((page & 0xfff) != 0 || (page >> 62 & 3) != 2)
+			return false;
+		for (unsigned k = 0; k < SITES; k++)
+			if (t->site_tag[k] == t->site_none &&
+			    (uint8_t *)(page + t->site_addend[k]) != c->nowhere)
+				return false;
+	}
+	return true;
+}
+
 const char *guest_failure(struct guest *g)
 {
 	struct cpu *c = g->vcpu.engine_data;
@@ -286,6 +330,7 @@ void guest_run(struct guest *g, const uint64_t gpr[16], uint64_t rflags,
 	struct cpu *c = g->vcpu.engine_data;
 
 	c->exit = &g->exit;
+	g->left_ram = false;
 	memcpy(c->gpr, gpr, 16 * sizeof(*gpr));
 	rflags_set(c, rflags, ~0ull);
 	c->rip = rip;

@@ -8,6 +8,9 @@
 
 #include "host.h"
 
+/* Guest RAM ends here; physical addresses are the host's. */
+#define GUEST_RAM_END 0x20000000u
+
 struct guest;
 
 enum guest_mode {
@@ -26,8 +29,9 @@ void guest_destroy(struct guest *guest);
 void guest_set_code(struct guest *guest, const struct code_mode *code);
 /* Blocks that were translated so far. */
 uint64_t guest_translated(const struct guest *guest);
-/* What it knows of the code: not any more. */
+/* What it knows of the code, or of the code on another page: not any more. */
 void guest_forget(struct guest *guest);
+void guest_forget_page(struct guest *guest, uint64_t gpa);
 /* Blocks made from now on take much of the time (struct block), or not. */
 void guest_all_hot(struct guest *guest, bool hot);
 /* Vector state, as struct vcpu_state has it; CR4 and XCR0 allow all of it. */
@@ -36,6 +40,15 @@ void guest_vectors(struct guest *guest, void *image);
 /* Bytes in its code cache become others; false: they are not there. */
 bool guest_patch(struct guest *guest, const uint8_t *from, const uint8_t *to,
 		 size_t len);
+/* Its tables lead from a page of the tests' 2 MiB to a physical one. */
+void guest_map(uint64_t va, uint64_t gpa);
+/* Did the last run end where code or data are not in RAM? */
+bool guest_left_ram(const struct guest *guest);
+/* The page of probes without one, which no guest knows. */
+uint64_t guest_secret_page(const struct guest *guest);
+/* Do the addends of such probes lead from all of the page, and an operand
+   over its end, to memory of no use? */
+bool guest_secret_is_nowhere(const struct guest *guest);
 /* Of soft.jit=verify; NULL: none. */
 const char *guest_failure(struct guest *guest);
 /* Back to its main loop, from a signal handler; stop: guest_run ends. */

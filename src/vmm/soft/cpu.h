@@ -102,8 +102,9 @@ struct tlb {
 	uint64_t miss_va, miss_what, miss_answer;
 	uint64_t wandering; /* a block with a probe that misses much */
 	/* The page that each probe in translated code found last: a tag, or
-	   site_none; and which pages are in there, by site_page_bits. */
-	uint64_t site_none, site_page_bits;
+	   site_none, and then the addend that leads nowhere; and which pages
+	   are in there, by site_page_bits. */
+	uint64_t site_none, site_nowhere, site_page_bits;
 	uint64_t site_tag[SITES], site_addend[SITES];
 	uint64_t site_left[SITES]; /* misses until somebody looks at it */
 	uint8_t site_page[SITE_PAGES];
@@ -459,6 +460,14 @@ static inline void copy_bytes(void *to, const void *from, size_t len)
 static inline void zero_bytes(void *to, size_t len)
 {
 	__asm__ volatile("rep stosb" : "+D"(to), "+c"(len) : "a"(0) : "memory");
+}
+
+static inline void fill_words(uint64_t *to, uint64_t value, size_t count)
+{
+	__asm__ volatile("rep stosq"
+			 : "+D"(to), "+c"(count)
+			 : "a"(value)
+			 : "memory");
 }
 
 /* -- leaving an instruction early (run.c) ------------------------------------

@@ -50,11 +50,18 @@ static uint64_t tag_none(unsigned n)
 	return 0 - ((uint64_t)(n ^ TLB_SIZE / 2) << 12);
 }
 
-/* What probes remember; addends without a tag are of no use. */
+/* Who guessed site_none would go by the addend: to nowhere. */
+static void site_clear(struct tlb *t, unsigned n)
+{
+	t->site_tag[n] = t->site_none;
+	t->site_addend[n] = t->site_nowhere;
+}
+
+/* What probes remember. */
 static void sites_clear(struct tlb *t)
 {
-	for (unsigned n = 0; n < SITES; n++)
-		t->site_tag[n] = t->site_none;
+	fill_words(t->site_tag, t->site_none, SITES);
+	fill_words(t->site_addend, t->site_nowhere, SITES);
 	zero_bytes(t->site_page, sizeof(t->site_page));
 }
 
@@ -74,7 +81,7 @@ static void sites_drop_page(struct tlb *t, uint64_t va)
 		return;
 	for (unsigned n = 0; n < SITES; n++) {
 		if (t->site_tag[n] == tag)
-			t->site_tag[n] = t->site_none;
+			site_clear(t, n);
 		others |= site_page(t->site_tag[n]) == page;
 	}
 	t->site_page[page] = others;
@@ -152,10 +159,11 @@ static struct tlb *table_create(struct cpu *c, unsigned id, uint64_t none)
 	t->page_bits = PAGE_BITS;
 	t->site_page_bits = (uint64_t)(SITE_PAGES - 1) << 12;
 	t->site_none = 0 - none;
-	for (unsigned n = 0; n < SITES; n++)
-		t->site_addend[n] = (uint64_t)c->nowhere - none;
-	for (unsigned n = 0; n < SITES; n++)
+	t->site_nowhere = (uint64_t)c->nowhere - none;
+	for (unsigned n = 0; n < SITES; n++) {
+		site_clear(t, n);
 		t->site_left[n] = SITE_PATIENCE;
+	}
 	t->align_2 = ~0xffeull;
 	t->align_4 = ~0xffcull;
 	t->align_8 = ~0xff8ull;

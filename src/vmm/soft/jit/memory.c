@@ -290,6 +290,8 @@ void probe_detour(struct translation_unit *u, const struct detour *d)
 	hit = tag_check(u, mem_at(T0, 0), &d->probe);
 	emit_load(e, T1, FRAME(site_none));
 	emit_store(e, site_tag(d->site), T1);
+	emit_load(e, T1, FRAME(site_nowhere));
+	emit_store(e, site_addend(d->site), T1);
 	over = emit_jmp8(e);
 	emit_here8(e, hit);
 	emit_pext(e, T1, T0, FRAME(site_page_bits));

@@ -424,7 +424,7 @@ static size_t detour_bytes(const struct detour *d)
 	size_t bytes = d->probe.bytes != 0 ? 40 : 0; /* refill_emit */
 
 	if (d->kind == AWAY_PROBE)
-		bytes += 168;
+		bytes += 184;
 	return bytes + (d->kind == AWAY_LOOKUP ? 28 : 16);
 }
 

@@ -1,0 +1,311 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * At the edges of what a guest may touch: code and data up to the end of RAM,
+ * behind which the host has nothing, and the page of probes that found none
+ * (docs/translator.md, "Why the guest stays in"). In each soft.jit setting;
+ * who goes further ends this process.
+ */
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "generate.h"
+#include "guest.h"
+#include "vmm/soft/jit/jit.h"
+#include "vmm/soft/vec.h"
+#include "x86/cr.h"
+#include "x86/exc.h"
+
+#define RUNS 24 /* that make anything hot */
+
+/* Two pages of linear addresses: the last one of RAM, and what is behind. */
+#define LAST_PAGE (GUEST_RAM_END - 4096u)
+#define EDGE_PAGE (TEST_BASE + 0x20000u)
+#define EDGE      (EDGE_PAGE + 4096u)
+
+static int make_memory(void)
+{
+	const int prot = PROT_READ | PROT_WRITE,
+		  flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE;
+	void *tables =
+	    mmap((void *)(uintptr_t)TEST_BASE, 2 * MiB, prot, flags, -1, 0);
+	void *last =
+	    mmap((void *)(uintptr_t)LAST_PAGE, 4096, prot, flags, -1, 0);
+	void *behind = mmap((void *)(uintptr_t)GUEST_RAM_END, 2 * MiB,
+			    PROT_NONE, flags, -1, 0);
+
+	return tables == MAP_FAILED || last == MAP_FAILED ||
+		       behind == MAP_FAILED
+		   ? -1
+		   : 0;
+}
+
+/* How the code is run: a mode, and with probes' sites or not. */
+struct how {
+	const char *name;
+	enum guest_mode mode;
+	bool all_hot;
+};
+
+static const struct how hows[] = {{"tier 0", GUEST_TIER0, false},
+				  {"tier 1", GUEST_TIER1, false},
+				  {"tier 1 with sites", GUEST_TIER1, true},
+				  {"verify", GUEST_VERIFY, false},
+				  {"verify with sites", GUEST_VERIFY, true}};
+
+static struct guest *guest_make(const struct how *how)
+{
+	struct guest *g = guest_create(how->mode);
+	struct xsave_image vectors = {
+	    .fcw = FCW_RESET, .mxcsr = MXCSR_RESET, .xstate_bv = XCR0_X87};
+
+	if (g == NULL)
+		return NULL;
+	guest_map(EDGE_PAGE, LAST_PAGE);
+	guest_map(EDGE, GUEST_RAM_END);
+	guest_all_hot(g, how->all_hot);
+	guest_set_vectors(g, &vectors);
+	return g;
+}
+
+static void put(uint64_t at, const uint8_t *code, unsigned len)
+{
+	memset((void *)(uintptr_t)TEST_CODE, CODE_FILLER, 4096);
+	memset((void *)(uintptr_t)LAST_PAGE, CODE_FILLER, 4096);
+	for (unsigned n = 0; n < len; n++)
+		if (at + n < EDGE)
+			((uint8_t *)(uintptr_t)(at + n - EDGE_PAGE +
+						LAST_PAGE))[0] = code[n];
+}
+
+/* -- code -------------------------------------------------------------------
+ */
+
+/* inc rbx, a straddling instruction; it is the end at its beginning. */
+static bool straddles(struct guest *g, const uint8_t *code, unsigned len)
+{
+	static const uint8_t inc[] = {0x48, 0xff, 0xc3};
+
+	for (unsigned inside = 0; inside < len; inside++) {
+		uint64_t first = EDGE - inside - sizeof(inc);
+		uint64_t gpr[16] = {[4] = TEST_STACK + 0x800, [7] = TEST_DATA};
+		uint8_t both[32];
+		struct outcome out;
+
+		memcpy(both, inc, sizeof(inc));
+		memcpy(both + sizeof(inc), code, len);
+		put(first, both, (unsigned)sizeof(inc) + len);
+		guest_forget_page(g, LAST_PAGE);
+		for (unsigned n = 1; n <= RUNS; n++) {
+			guest_run(g, gpr, RFLAGS_ONE, first, &out);
+			if (!guest_left_ram(g) || guest_failure(g) != NULL ||
+			    out.rip != EDGE - inside || out.gpr[3] != n ||
+			    out.gpr[0] != 0)
+				return false;
+			gpr[3] = out.gpr[3];
+		}
+	}
+	return true;
+}
+
+static bool all_straddle(struct guest *g, const struct how *how)
+{
+	static const uint8_t movabs[] = {0x48, 0xb8, 1, 2, 3, 4, 5, 6, 7, 8},
+			     load[] = {0x48, 0x8b, 0x84, 0x27, 0, 0, 0, 0},
+			     lock[] = {0xf0, 0x48, 0x81, 0x07, 1, 0, 0, 0},
+			     vex[] = {0xc4, 0xe2, 0x7d, 0x58, 0x47, 8},
+			     jcc[] = {0x0f, 0x85, 0xf0, 0xff, 0xff, 0xff};
+
+	return straddles(g, movabs, sizeof(movabs)) &&
+	       straddles(g, load, sizeof(load)) &&
+	       straddles(g, lock, sizeof(lock)) &&
+	       straddles(g, vex, sizeof(vex)) && straddles(g, jcc, sizeof(jcc));
+}
+
+/* Branches there: direct, indirect, by CALL (which has pushed) and RET. */
+static bool jumps_out(struct guest *g, const struct how *how)
+{
+	static const struct {
+		uint8_t code[8], len;
+	} jumps[] = {
+	    {{0xe9, 0x00, 0x00, 0x00, 0x00}, 5}, /* to its end: EDGE */
+	    {{0xff, 0xe0}, 2},
+	    {{0xff, 0xd0}, 2},
+	    {{0x50, 0xc3}, 2},
+	};
+
+	for (unsigned k = 0; k < ARRAY_SIZE(jumps); k++) {
+		uint64_t first = EDGE - jumps[k].len;
+		uint64_t gpr[16] = {[0] = EDGE, [4] = TEST_STACK + 0x800};
+		struct outcome out;
+
+		put(first, jumps[k].code, jumps[k].len);
+		guest_forget_page(g, LAST_PAGE);
+		for (unsigned n = 0; n < RUNS; n++) {
+			guest_run(g, gpr, RFLAGS_ONE, first, &out);
+			if (!guest_left_ram(g) || guest_failure(g) != NULL ||
+			    out.rip != EDGE ||
+			    out.gpr[4] != gpr[4] - (k == 2 ? 8 : 0))
+				return false;
+		}
+	}
+	return true;
+}
+
+/* -- data -------------------------------------------------------------------
+ */
+
+struct operand_form {
+	uint8_t code[12], len, bytes;
+	bool aligned; /* else #GP */
+};
+
+static const struct operand_form forms[] = {
+    {{0x8a, 0x07}, 2, 1, false},
+    {{0x88, 0x07}, 2, 1, false},
+    {{0x66, 0x8b, 0x07}, 3, 2, false},
+    {{0x8b, 0x07}, 2, 4, false},
+    {{0x48, 0x8b, 0x07}, 3, 8, false},
+    {{0x48, 0x89, 0x07}, 3, 8, false},
+    {{0x48, 0x01, 0x07}, 3, 8, false},
+    {{0xff, 0x37}, 2, 8, false},        /* push [rdi] */
+    {{0xff, 0x27}, 2, 8, false},        /* jmp [rdi] */
+    {{0x0f, 0x10, 0x07}, 3, 16, false}, /* movups */
+    {{0x0f, 0x11, 0x07}, 3, 16, false},
+    {{0x0f, 0x28, 0x07}, 3, 16, true},       /* movaps */
+    {{0xc5, 0xfc, 0x10, 0x07}, 4, 32, false} /* vmovups */
+};
+
+/* A good address first, until it is hot; then each that reaches out. */
+static bool reaches_out(struct guest *g, const struct operand_form *a)
+{
+	uint64_t gpr[16] = {[4] = TEST_STACK + 0x800};
+	struct outcome out;
+
+	put(EDGE_PAGE, a->code, a->len);
+	memset((void *)(uintptr_t)TEST_DATA, 0, 64);
+	guest_forget_page(g, LAST_PAGE);
+	for (unsigned n = 0; n < RUNS; n++) {
+		gpr[7] = TEST_DATA;
+		guest_run(g, gpr, RFLAGS_ONE, EDGE_PAGE, &out);
+		if (guest_left_ram(g) || guest_failure(g) != NULL)
+			return false;
+	}
+	for (unsigned inside = 0; inside < a->bytes; inside++)
+		for (unsigned n = 0; n < 3; n++) {
+			gpr[7] = EDGE - inside;
+			guest_run(g, gpr, RFLAGS_ONE, EDGE_PAGE, &out);
+			if (guest_failure(g) != NULL || out.rip != EDGE_PAGE)
+				return false;
+			if (a->aligned && inside != 0 ? out.vector != X86_GP
+						      : !guest_left_ram(g))
+				return false;
+		}
+	return true;
+}
+
+static bool all_reach_out(struct guest *g, const struct how *how)
+{
+	for (unsigned n = 0; n < ARRAY_SIZE(forms); n++)
+		if (!reaches_out(g, &forms[n]))
+			return false;
+	return true;
+}
+
+/* -- the page of probes without one -----------------------------------------
+ */
+
+/*
+ * Who would know the page finds memory of no use: what was stored there, or
+ * zeros, and never beyond it. Else it is the #GP that he is owed.
+ */
+static bool finds_nowhere(struct guest *g, const struct operand_form *a,
+			  uint64_t va, unsigned *found)
+{
+	uint64_t gpr[16] = {[4] = TEST_STACK + 0x800, [7] = va};
+	struct outcome out;
+	uint8_t before[4096];
+
+	memcpy(before, (void *)(uintptr_t)TEST_DATA, sizeof(before));
+	put(EDGE_PAGE, a->code, a->len);
+	guest_forget_page(g, LAST_PAGE);
+	for (unsigned n = 0; n < RUNS; n++) {
+		guest_run(g, gpr, RFLAGS_ONE, EDGE_PAGE, &out);
+		if (out.vector != X86_GP || guest_failure(g) != NULL ||
+		    (out.rip != EDGE_PAGE && out.rip != EDGE_PAGE + a->len) ||
+		    (out.rip != EDGE_PAGE && out.gpr[0] != 0))
+			return false;
+		*found += out.rip != EDGE_PAGE;
+		/* Over its end there is no guessing. */
+		if ((va & 4095) + a->bytes > 4096 && out.rip != EDGE_PAGE)
+			return false;
+	}
+	return memcmp(before, (void *)(uintptr_t)TEST_DATA, sizeof(before)) ==
+	       0;
+}
+
+static bool secret_page(struct guest *g, const struct how *how)
+{
+	uint64_t page = guest_secret_page(g);
+	unsigned found = 0;
+
+	if (!guest_secret_is_nowhere(g))
+		return false;
+	for (unsigned n = 0; n < ARRAY_SIZE(forms); n++) {
+		const struct operand_form *a = &forms[n];
+
+		/* A jump by what is there has another end. */
+		if (a->code[0] == 0xff && a->code[1] == 0x27)
+			continue;
+		for (unsigned back = 0; back <= 2u * a->bytes; back++)
+			if (!finds_nowhere(g, a, page + 4096 - back, &found) ||
+			    !finds_nowhere(g, a, page + back, &found) ||
+			    !finds_nowhere(g, a, page - back, &found))
+				return false;
+	}
+	/* With sites this test knows what no guest does. */
+	return guest_secret_is_nowhere(g) && (found != 0) == how->all_hot;
+}
+
+/* -- all ---------------------------------------------------------------------
+ */
+
+static const struct {
+	const char *name;
+	bool (*is_well)(struct guest *g, const struct how *how);
+	bool not_verified;
+} tests[] = {{"code on the last page and behind", all_straddle},
+	     {"branches behind it", jumps_out},
+	     {"data on it and behind", all_reach_out},
+	     /* To verify, what is found there is a difference. */
+	     {"the page of probes without one", secret_page, true}};
+
+int main(void)
+{
+	unsigned failed = 0, count = 0;
+
+	if (!jit_host_can() || make_memory() != 0) {
+		printf("1..0 # skip no BMI2, or the addresses are taken\n");
+		return 0;
+	}
+	for (unsigned k = 0; k < ARRAY_SIZE(hows); k++)
+		for (unsigned n = 0; n < ARRAY_SIZE(tests); n++) {
+			struct guest *g;
+			bool ok;
+
+			if (tests[n].not_verified &&
+			    hows[k].mode == GUEST_VERIFY)
+				continue;
+			g = guest_make(&hows[k]);
+			ok = g != NULL && tests[n].is_well(g, &hows[k]);
+			if (g != NULL && guest_failure(g) != NULL)
+				printf("# %s\n", guest_failure(g));
+			failed += !ok;
+			printf("%sok %u - %s: %s\n", ok ? "" : "not ", ++count,
+			       hows[k].name, tests[n].name);
+			if (g != NULL)
+				guest_destroy(g);
+		}
+	printf("1..%u\n", count);
+	return failed != 0;
+}
