@@ -471,6 +471,41 @@ static void bad_targets(void)
 	trap_handler[VECTOR] = NULL;
 }
 
+/*
+ * A call to another page that is not in the TLB and belongs in the place of
+ * the stack's, which has been written to.
+ */
+static void clashes(void)
+{
+	static const uint8_t callee[] = {0xb8, 7, 0, 0, 0, 0xc3},
+			     caller[] = {0x0f, 0x20, 0xd8, /* mov rax, cr3 */
+					 0x0f, 0x22, 0xd8, /* mov cr3, rax */
+					 0x50, 0x58,       /* push, pop */
+					 0xe8, 0xf3, 0x0f, 0, 0, 0xc3};
+	const uint64_t stack = V + 4096 + (64u << 20);
+	bool ok = true;
+
+	put(page[0], caller, sizeof(caller));
+	put(page[1], callee, sizeof(callee));
+	map_page(V, address(page[0]) | PTE_P);
+	map_page(V + 4096, address(page[1]) | PTE_P);
+	map_page(stack, address(page_alloc()) | PTE_P | PTE_W);
+	for (unsigned n = 0; n < 2 * HOT; n++) {
+		uint64_t v;
+
+		__asm__ volatile("movq %%rsp, %%rbx\n\tmovq %2, %%rsp\n\t"
+				 "call *%1\n\tmovq %%rbx, %%rsp"
+				 : "=&a"(v)
+				 : "r"(V), "r"(stack + 2048)
+				 : "rbx", "rcx", "memory");
+		ok &= v == 7;
+	}
+	check(ok, "a call whose target takes its stack's place in the TLB");
+	map_page(V, 0);
+	map_page(V + 4096, 0);
+	map_page(stack, 0);
+}
+
 /* -- flags that change what follows ------------------------------------------
  */
 
@@ -602,6 +637,7 @@ void payload(void)
 	part(loops);
 	part(privileges);
 	part(bad_targets);
+	part(clashes);
 	part(single_steps);
 	part(alignment);
 	part(direction);

@@ -269,6 +269,12 @@ bool guest_patch(struct guest *g, const uint8_t *from, const uint8_t *to,
 	return at != NULL;
 }
 
+void guest_dma(struct guest *g, uint64_t va, uint64_t value)
+{
+	__atomic_store_n((uint64_t *)(uintptr_t)va, value, __ATOMIC_RELAXED);
+	soft_engine_ops.code_written(&g->vm, va, sizeof(value));
+}
+
 bool guest_left_ram(const struct guest *g)
 {
 	return g->left_ram;

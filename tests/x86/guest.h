@@ -40,6 +40,8 @@ void guest_vectors(struct guest *guest, void *image);
 /* Bytes in its code cache become others; false: they are not there. */
 bool guest_patch(struct guest *guest, const uint8_t *from, const uint8_t *to,
 		 size_t len);
+/* As a device does, from any thread: eight bytes at a multiple of eight. */
+void guest_dma(struct guest *guest, uint64_t va, uint64_t value);
 /* Its tables lead from a page of the tests' 2 MiB to a physical one. */
 void guest_map(uint64_t va, uint64_t gpa);
 /* Did the last run end where code or data are not in RAM? */

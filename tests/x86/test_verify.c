@@ -3,6 +3,8 @@
  * soft.jit=verify finds translated code that is wrong, and names it: the code
  * cache is tampered with behind its back.
  */
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -142,21 +144,121 @@ static bool is_found(const struct wrong *w)
 	return found;
 }
 
+/* -- what a device writes meanwhile ---------------------------------------- */
+
+struct device {
+	struct guest *g;
+	uint64_t va;
+	atomic_bool stop;
+};
+
+static void *write_on(void *arg)
+{
+	struct device *d = arg;
+
+	for (uint64_t value = 0; !d->stop; value++)
+		guest_dma(d->g, d->va, value * 0x0101010101010101);
+	return NULL;
+}
+
+/* mov rax, [rdi]; add rbx, [rdi]; cmp [rdi], rbx; vector loads; a jump by
+   [rdi + 32], which always leads to the next instruction; loop */
+static const uint8_t looks[] = {0x48, 0x8b, 0x07, 0x48, 0x03, 0x1f, 0x48,
+				0x39, 0x1f, 0x0f, 0x10, 0x0f, 0xff, 0x67,
+				0x20, 0xff, 0xc9, 0x75, 0xed};
+#define JUMPED 15 /* bytes of it to the jump's end */
+
+/* Runs the code often while a device writes at va. */
+static void run_with_device(struct guest *g, const uint64_t gpr[16],
+			    uint64_t va)
+{
+	struct device device = {.g = g, .va = va};
+	struct outcome out;
+	pthread_t thread;
+
+	if (pthread_create(&thread, NULL, write_on, &device) != 0)
+		return;
+	for (unsigned n = 0; n < 20 && guest_failure(g) == NULL; n++)
+		guest_run(g, gpr, RFLAGS_ONE, TEST_FIRST, &out);
+	device.stop = true;
+	pthread_join(thread, NULL);
+}
+
+static struct guest *guest_that_looks(const uint8_t *code, unsigned len)
+{
+	struct guest *g = guest_create(GUEST_VERIFY);
+	struct xsave_image vectors = {
+	    .fcw = FCW_RESET, .mxcsr = MXCSR_RESET, .xstate_bv = XCR0_X87};
+
+	if (g == NULL)
+		return NULL;
+	guest_set_vectors(g, &vectors);
+	memset((void *)(uintptr_t)TEST_CODE, CODE_FILLER, 4096);
+	memcpy((void *)(uintptr_t)TEST_FIRST, code, len);
+	*(uint64_t *)(uintptr_t)(TEST_DATA + 32) = TEST_FIRST + JUMPED;
+	return g;
+}
+
+/* It writes to what is looked at: no difference. */
+static bool device_is_none(void)
+{
+	uint64_t gpr[16] = {0, 2000, 0, 0, TEST_STACK + 0x800, 0, 0, TEST_DATA};
+	struct guest *g = guest_that_looks(looks, sizeof(looks));
+	bool none;
+
+	if (g == NULL)
+		return false;
+	run_with_device(g, gpr, TEST_DATA);
+	none = guest_failure(g) == NULL && guest_translated(g) != 0;
+	guest_destroy(g);
+	return none;
+}
+
+/* It writes beside what wrong code works on: the difference is seen. */
+static bool device_hides_none(void)
+{
+	static const uint8_t code[] = {0x48, 0x03, 0x1f}, /* add, sub */
+	    from[] = {0x03, 0x1c}, to[] = {0x2b, 0x1c};
+	uint64_t gpr[16] = {0, 0, 0, 0, TEST_STACK + 0x800, 0, 0, TEST_DATA};
+	struct guest *g = guest_that_looks(code, sizeof(code));
+	struct outcome out;
+	bool found;
+
+	if (g == NULL)
+		return false;
+	*(uint64_t *)(uintptr_t)TEST_DATA = 5;
+	for (unsigned n = 0; n < 4; n++)
+		guest_run(g, gpr, RFLAGS_ONE, TEST_FIRST, &out);
+	found = guest_failure(g) == NULL && guest_patch(g, from, to, 2);
+	if (found) {
+		run_with_device(g, gpr, TEST_DATA + 64);
+		found = guest_failure(g) != NULL;
+	}
+	guest_destroy(g);
+	return found;
+}
+
 int main(void)
 {
 	unsigned failed = 0;
+	bool ok;
 
 	if (!jit_host_can() || make_memory() != 0) {
 		printf("1..0 # skip no BMI2, or the addresses are taken\n");
 		return 0;
 	}
-	printf("1..%zu\n", ARRAY_SIZE(wrongs));
+	printf("1..%zu\n", ARRAY_SIZE(wrongs) + 2);
 	for (unsigned n = 0; n < ARRAY_SIZE(wrongs); n++) {
-		bool ok = is_found(&wrongs[n]);
-
+		ok = is_found(&wrongs[n]);
 		failed += !ok;
 		printf("%sok %u - %s\n", ok ? "" : "not ", n + 1,
 		       wrongs[n].name);
 	}
+	ok = device_is_none();
+	failed += !ok;
+	printf("%sok 6 - a device writes to operands\n", ok ? "" : "not ");
+	ok = device_hides_none();
+	failed += !ok;
+	printf("%sok 7 - a device writes beside them\n", ok ? "" : "not ");
 	return failed != 0;
 }

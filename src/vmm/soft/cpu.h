@@ -333,6 +333,8 @@ enum vec_block {
 	VEC_MF = 1 << 7,     /* so does the x87 control word: look first */
 };
 
+#define WATCH_NOTHING (~0ull)
+
 /* What the vCPUs of a VM share. */
 struct soft_vm {
 	struct vm *vm;
@@ -341,12 +343,15 @@ struct soft_vm {
 	uint64_t page_count; /* of gpa space up to mem_top */
 	uint64_t phys_mask;  /* address bits of a page-table entry */
 	bool has_1g_pages;
-	size_t jit_bytes;         /* code cache of a vCPU; 0: soft.jit=off */
-	bool jit_verify;          /* soft.jit=verify */
-	_Atomic bool verify_turn; /* a vCPU's: verify.c */
-	uint16_t jit_hot;         /* runs of a block before it is translated */
-	bool jit_perfmap;         /* soft.jit.perfmap */
-	int perfmap;              /* then: a file, or -errno */
+	size_t jit_bytes;      /* code cache of a vCPU; 0: soft.jit=off */
+	bool jit_verify;       /* soft.jit=verify */
+	_Atomic uint32_t turn; /* then: whose, id plus 1 (turn.h) */
+	_Atomic uint32_t turn_wanted; /* vCPUs that wait for it */
+	/* verify.c: the operand under way, and host's writes there. */
+	_Atomic uint64_t watched, watched_writes;
+	uint16_t jit_hot;     /* runs of a block before it is translated */
+	bool jit_perfmap;     /* soft.jit.perfmap */
+	int perfmap;          /* then: a file, or -errno */
 	bool null_keeps_base; /* AMD: loading null leaves FS.base, GS.base */
 	bool rotate_keeps_of; /* the host's, by an immediate (exec_shift.c) */
 	/* By guest page; bit n = vCPU n. Lazily touched. */

@@ -12,6 +12,7 @@
 #include "vmm/soft/cpu.h"
 #include "vmm/soft/handlers.h"
 #include "vmm/soft/jit/jit.h"
+#include "vmm/soft/jit/verify.h"
 #include "vmm/soft/split.h"
 #include "x86/features.h"
 
@@ -88,6 +89,7 @@ static int soft_vm_create(struct vm *vm, struct err *err)
 	svm->rotate_keeps_of = soft_host_rotate_keeps_of();
 	svm->jit_bytes = jit_share(vm);
 	svm->jit_verify = vm->soft_jit_verify;
+	svm->watched = WATCH_NOTHING;
 	svm->jit_hot = vm->soft_jit_hot != 0 ? vm->soft_jit_hot : JIT_HOT;
 	svm->opcodes = opcode_index_create();
 	svm->code_mask = map_array(svm->page_count * 4);
@@ -196,8 +198,11 @@ static void soft_code_written(struct vm *vm, uint64_t gpa, uint64_t len)
 {
 	struct soft_vm *svm = vm->engine_data;
 
-	if (svm != NULL)
-		smc_host_wrote(svm, gpa, len);
+	if (svm == NULL)
+		return;
+	if (svm->jit_verify)
+		verify_host_wrote(svm, gpa, len);
+	smc_host_wrote(svm, gpa, len);
 }
 
 static bool *capability(struct cpu *c, enum vm_cap_type cap)

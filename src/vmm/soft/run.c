@@ -13,6 +13,7 @@
 #include "vmm/soft/debug.h"
 #include "vmm/soft/engine.h"
 #include "vmm/soft/exec.h"
+#include "vmm/soft/jit/turn.h"
 #include "vmm/soft/jit/verify.h"
 
 /* Why the loop was jumped to. */
@@ -236,8 +237,11 @@ static void deliver_interrupt(struct cpu *c)
 static bool events(struct cpu *c)
 {
 	/* First, for a guest may make faults without end: #AC in #AC's. */
-	if (unlikely(c->kick != 0 || c->tlb->kick != 0) && !serve_kick(c))
-		return false;
+	do {
+		if (unlikely(c->kick != 0 || c->tlb->kick != 0) &&
+		    !serve_kick(c))
+			return false;
+	} while (turns_are_taken(c) && !turn_next(c));
 	if (unlikely(c->exception.valid)) {
 		c->link_from = NULL;
 		exception_deliver(c);
@@ -367,6 +371,8 @@ static void enter(struct cpu *c, struct vm_exit *exit)
 static void leave(struct cpu *c)
 {
 	vec_leave(c);
+	if (turns_are_taken(c))
+		turn_over(c);
 	smc_leave_guest(c);
 	c->vcpu->stats[VM_STAT_INSTRUCTIONS] = c->retired;
 }
@@ -418,6 +424,8 @@ void soft_complete(struct vmcpu *vcpu, struct vm_exit *exit)
 	enter(c, &unused);
 	why = (enum escape)setjmp(c->escape);
 	if (why == ESCAPE_NONE) {
+		if (turns_are_taken(c))
+			turn_await(c);
 		run_alone(c);
 		c->mtrap_owed = mtrap;
 	} else {

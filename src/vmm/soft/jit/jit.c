@@ -9,6 +9,7 @@
 
 #include "vmm/soft/access.h"
 #include "vmm/soft/jit/translate.h"
+#include "vmm/soft/jit/turn.h"
 #include "vmm/soft/jit/verify.h"
 
 /* -- life
@@ -198,6 +199,7 @@ const struct insn *jit_run(struct cpu *c, const struct block *b)
 	struct tlb *t = c->tlb;
 	struct jit_exit out;
 	const struct insn *i;
+	bool goes_on;
 
 	t->rip_base = c->gpr[17];
 	frame_fill(c, t);
@@ -205,13 +207,13 @@ const struct insn *jit_run(struct cpu *c, const struct block *b)
 	c->vcpu->stats[VM_STAT_JIT_LEAVES]++;
 	t = c->tlb;
 	if (out.block == JIT_EXIT_DONE) {
-		verify_left(c, false, 0);
+		(void)verify_left(c, false, 0);
 		if (c->kick != 0)
 			sample(c);
 		return NULL;
 	}
 	frame_take(c, t);
-	verify_left(c, out.block == JIT_EXIT_RIP, out.at);
+	goes_on = verify_left(c, out.block == JIT_EXIT_RIP, out.at);
 	if (out.block == JIT_EXIT_RIP) {
 		c->rip = out.at;
 		return NULL;
@@ -225,7 +227,7 @@ const struct insn *jit_run(struct cpu *c, const struct block *b)
 		c->rip = c->gpr[17] + i->off;
 		sample(c);
 	}
-	return i->exec(c, i);
+	return likely(goes_on) ? i->exec(c, i) : leave_at(c, i);
 }
 
 /*
@@ -257,7 +259,7 @@ uint64_t jit_interp(struct cpu *c, uint64_t at)
 	frame_take(c, t);
 	if (unlikely(t->wandering != 0))
 		wanderer(c, t, i);
-	if (!verify_turn(c)) {
+	if (turns_are_taken(c) && !turn_take(c)) {
 		c->rip = insn_rip(c, i);
 		return 0;
 	}
@@ -266,7 +268,8 @@ uint64_t jit_interp(struct cpu *c, uint64_t at)
 	c->retired++;
 	if (alone->exec(c, alone) == NULL)
 		return 0;
-	verify_turn_over(c);
+	if (turns_are_taken(c))
+		turn_offer(c);
 	if (c->tlb != t || c->kick != 0 || t->kick != 0 || block_is_dead(i) ||
 	    !vec_still_clear(c, vec_was)) {
 		c->rip = next_rip(c, alone);

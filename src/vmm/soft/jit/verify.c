@@ -3,11 +3,11 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/syscall.h>
 
 #include "vmm/soft/access.h"
 #include "vmm/soft/handlers.h"
 #include "vmm/soft/jit/translate.h"
+#include "vmm/soft/jit/turn.h"
 #include "vmm/soft/jit/verify_state.h"
 #include "vmm/soft/string.h"
 #include "vmm/soft/vec.h"
@@ -18,6 +18,9 @@
  */
 #define AGREED_OFTEN 256
 #define AGREED_SKIP  15
+
+#define WATCH_BYTES    64
+#define WATCH_PATIENCE (1u << 18) /* looks: some 10 ms */
 
 int verify_create(struct cpu *c)
 {
@@ -37,45 +40,42 @@ void verify_destroy(struct cpu *c)
 	free(c->jit->verify);
 }
 
-/* -- turns ----------------------------------------------------------------- */
+/* -- what the host writes ----------------------------------------------------
+ */
 
-/* sched_yield, without libc: vector state may be live (cpu.h). */
-static void yield_host(void)
-{
-	long result = SYS_sched_yield;
-
-	__asm__ volatile("syscall" : "+a"(result) : : "rcx", "r11", "memory");
-}
-
-bool verify_turn(struct cpu *c)
+/*
+ * vCPUs take turns, but devices write when they like, and say so afterwards:
+ * of what they write to the operand that is being watched there is a count.
+ */
+static void watch(struct cpu *c, const void *p)
 {
 	struct verify *v = c->jit->verify;
-	unsigned spins = 0;
 
-	if (v == NULL || v->turn)
-		return true;
-	while (atomic_exchange_explicit(&c->svm->verify_turn, true,
-					memory_order_acquire)) {
-		/* Whose turn it is may be waiting for us. */
-		if (c->kick != 0)
-			return false;
-		__builtin_ia32_pause();
-		if (++spins % 64 == 0)
-			yield_host();
+	atomic_store(&c->svm->watched,
+		     p != NULL ? (uint64_t)((const uint8_t *)p - c->ram)
+			       : WATCH_NOTHING);
+	v->written = atomic_load(&c->svm->watched_writes);
+}
+
+void verify_host_wrote(struct soft_vm *svm, uint64_t gpa, uint64_t len)
+{
+	uint64_t at = atomic_load(&svm->watched);
+
+	if (at != WATCH_NOTHING && gpa < at + WATCH_BYTES && at < gpa + len)
+		atomic_fetch_add(&svm->watched_writes, 1);
+}
+
+/* Who wrote may not have said so yet. */
+static bool host_wrote(struct cpu *c)
+{
+	const struct verify *v = c->jit->verify;
+
+	for (unsigned n = 1; n < WATCH_PATIENCE; n++) {
+		if (atomic_load(&c->svm->watched_writes) != v->written)
+			return true;
+		turn_look_away(n);
 	}
-	v->turn = true;
-	return true;
-}
-
-void verify_turn_over(struct cpu *c)
-{
-	struct verify *v = c->jit->verify;
-
-	if (v == NULL || !v->turn)
-		return;
-	v->turn = false;
-	atomic_store_explicit(&c->svm->verify_turn, false,
-			      memory_order_release);
+	return false;
 }
 
 /* -- states ------------------------------------------------------------------
@@ -284,7 +284,7 @@ uint64_t verify_before(struct cpu *c, uint64_t at)
 	const void *p;
 
 	frame_to_cpu(c);
-	if (!verify_turn(c)) {
+	if (!turn_take(c)) {
 		c->rip = insn_rip(c, i);
 		return 0;
 	}
@@ -296,6 +296,7 @@ uint64_t verify_before(struct cpu *c, uint64_t at)
 	p = v->bytes != 0 ? tlb_read(c, v->va, v->bytes) : NULL;
 	if (p == NULL) /* or tier 0 gets it */
 		v->bytes = 0;
+	watch(c, p);
 	copy_bytes(v->was, p, v->bytes);
 	/* PUSH of what may lie in the stack's page, too. */
 	if (p != NULL && i->op != OP_NONE_ROW && i->flags & INSN_MEM &&
@@ -328,7 +329,7 @@ uint64_t verify_after(struct cpu *c, uint64_t at)
 	const void *p;
 
 	if (v->skips) {
-		verify_turn_over(c);
+		turn_offer(c);
 		return 1;
 	}
 	frame_to_cpu(c);
@@ -336,10 +337,13 @@ uint64_t verify_after(struct cpu *c, uint64_t at)
 	p = v->bytes != 0 ? tlb_read(c, v->va, v->bytes) : NULL;
 	copy_bytes(v->is, p, p != NULL ? v->bytes : 0);
 	if (!tier0_agrees(c, i, v->was) &&
-	    (same(v->was, v->is, v->bytes) || !tier0_agrees(c, i, v->is)))
-		return verify_tell(c, i, insn_rip(c, i), "what it does");
+	    (same(v->was, v->is, v->bytes) || !tier0_agrees(c, i, v->is))) {
+		if (v->bytes == 0 || !host_wrote(c))
+			return verify_tell(c, i, insn_rip(c, i), DIFFER_RESULT);
+		state_load(c, &v->native); /* nothing is proved this time */
+	}
 	cpu_to_frame(c);
-	verify_turn_over(c);
+	turn_offer(c);
 	return 1;
 }
 
@@ -366,42 +370,53 @@ uint64_t verify_branch(struct cpu *c, uint64_t at)
 	const struct insn *i = insn_at(c, at);
 	struct verify *v = c->jit->verify;
 	uint64_t stack = below_stack(c), va;
-	const void *p = NULL;
+	const void *p = NULL, *from = NULL;
 	unsigned bytes;
 
 	frame_to_cpu(c);
+	if (!turn_take(c)) {
+		c->rip = insn_rip(c, i);
+		return 0;
+	}
 	v->bytes = 0;
-	v->pushes = is_call(i);
 	bytes = operand_find(c, i, &va);
-	if (v->pushes)
+	if (is_call(i))
 		p = tlb_write(c, stack, stack_word(c));
+	if (bytes != 0)
+		from = tlb_read(c, va, bytes);
 	/* Tier 0 will get what is not there. */
-	if ((bytes != 0 && tlb_read(c, va, bytes) == NULL) ||
-	    (v->pushes && p == NULL))
+	if ((bytes != 0 && from == NULL) || (is_call(i) && p == NULL))
 		return 1;
+	watch(c, from);
 	if (p != NULL)
 		copy_bytes(v->page, (const void *)PAGE_BASE((uint64_t)p), 4096);
 	state_save(c, &v->before, false);
 	v->branch = i;
 	v->branch_rip = insn_rip(c, i);
 	run_tier0(c, i, p != NULL ? stack : 0);
-	v->rip = c->rip;
 	state_save(c, &v->tier0, false);
-	v->pushed = word_at(c, v->page + (stack & 4095));
+	v->stack = p;
+	v->goes = (struct went){c->rip, 0};
+	if (p != NULL)
+		v->goes.pushed = word_at(c, v->page + (stack & 4095));
 	state_load(c, &v->before);
 	return 1;
 }
 
+/* Where the stack is for the host was found before: to look for the target may
+   have taken its place in the TLB. */
 static bool arrived_well(struct cpu *c, uint64_t rip)
 {
 	struct verify *v = c->jit->verify;
-	const void *stack =
-	    tlb_read(c, address_of(c, c->gpr[4]), stack_word(c));
 
 	state_save(c, &v->native, false);
-	return rip == v->rip && same_state(&v->native, &v->tier0) &&
-	       (!v->pushes ||
-		(stack != NULL && word_at(c, stack) == v->pushed));
+	v->went = (struct went){rip, 0};
+	if (v->stack != NULL)
+		v->went.pushed = word_at(c, v->stack);
+	return (v->went.rip == v->goes.rip &&
+		v->went.pushed == v->goes.pushed &&
+		same_state(&v->native, &v->tier0)) ||
+	       host_wrote(c);
 }
 
 uint64_t verify_arrival(struct cpu *c, uint64_t at)
@@ -411,23 +426,25 @@ uint64_t verify_arrival(struct cpu *c, uint64_t at)
 
 	frame_to_cpu(c);
 	v->branch = NULL;
-	if (branch == NULL || arrived_well(c, insn_rip(c, insn_at(c, at))))
+	if (branch == NULL || arrived_well(c, insn_rip(c, insn_at(c, at)))) {
+		turn_offer(c);
 		return 1;
-	return verify_tell(c, branch, v->branch_rip, "where it goes");
+	}
+	return verify_tell(c, branch, v->branch_rip, DIFFER_TARGET);
 }
 
-void verify_left(struct cpu *c, bool by_branch, uint64_t rip)
+bool verify_left(struct cpu *c, bool by_branch, uint64_t rip)
 {
 	struct verify *v = c->jit->verify;
 	const struct insn *branch;
 
 	if (v == NULL)
-		return;
-	verify_turn_over(c);
+		return true;
 	branch = v->branch;
 	v->branch = NULL;
 	if (branch != NULL && by_branch && !arrived_well(c, rip))
-		verify_tell(c, branch, v->branch_rip, "where it goes");
+		verify_tell(c, branch, v->branch_rip, DIFFER_TARGET);
+	return turn_take(c);
 }
 
 /* For a branch the fault is the truth: it is not made twice. */
@@ -438,7 +455,7 @@ void verify_escaped(struct cpu *c)
 
 	if (v == NULL)
 		return;
-	verify_turn_over(c);
+	turn_over(c);
 	i = v->running;
 	v->branch = NULL;
 	v->running = NULL;
@@ -446,5 +463,5 @@ void verify_escaped(struct cpu *c)
 		return;
 	*v->addend = v->addend_was;
 	if (is_vector(i) || !(opcode_table[i->op].attr & OP_END))
-		verify_tell(c, i, insn_rip(c, i), "whether it faults");
+		verify_tell(c, i, insn_rip(c, i), DIFFER_FAULT);
 }

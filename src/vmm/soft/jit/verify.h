@@ -9,8 +9,8 @@
  * time and random values are there only. A branch is run by tier 0 first, and
  * where it leads is compared at the entry of the next block.
  *
- * vCPUs take turns, an instruction each, so that none writes to another's
- * operand between the two runs. A device may; then the operand is read again.
+ * Meanwhile no other vCPU runs (turn.h). A device may write to the operand;
+ * where it did, a difference is none.
  */
 #ifndef SOFT_JIT_VERIFY_H
 #define SOFT_JIT_VERIFY_H
@@ -29,12 +29,11 @@ uint64_t verify_branch(struct cpu *c, uint64_t at);
 uint64_t verify_arrival(struct cpu *c, uint64_t at); /* a block's head */
 
 /* Translated code came back to C; by a branch: to rip. (By value: jit_run
-   has to end by a tail call.) */
-void verify_left(struct cpu *c, bool by_branch, uint64_t rip);
+   has to end by a tail call.) False: tier 0 may not go on now. */
+bool verify_left(struct cpu *c, bool by_branch, uint64_t rip);
 /* So did longjmp. */
 void verify_escaped(struct cpu *c);
-/* Around an instruction that it hands to tier 0; false: not now. */
-bool verify_turn(struct cpu *c);
-void verify_turn_over(struct cpu *c);
+/* From any thread, after a write through the write gate. */
+void verify_host_wrote(struct soft_vm *svm, uint64_t gpa, uint64_t len);
 
 #endif

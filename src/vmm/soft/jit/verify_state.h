@@ -17,17 +17,27 @@ struct state {
 	uint8_t vec[VCPU_XSAVE_SIZE] __attribute__((aligned(64)));
 };
 
+/* What a branch does. */
+struct went {
+	uint64_t rip, pushed;
+};
+
 struct verify {
 	struct state before, native, tier0;
-	bool turn; /* it is ours: struct soft_vm's verify_turn is taken */
+	/* turn.c: it is ours, since so many instructions. */
+	bool turn;
+	unsigned kept;
+	uint64_t written; /* struct soft_vm's watched_writes before it */
 	/* The memory operand; bytes is 0 without one. */
 	uint64_t va;
 	unsigned bytes;
 	uint8_t was[64], is[64];
-	/* A branch under way: where tier 0 went, and with which stack. */
+	/* A branch under way: where tier 0 went, where it went, and what a call
+	   wrote to its stack. */
 	const struct insn *branch; /* NULL: none */
-	uint64_t branch_rip, rip, rsp, pushed;
-	bool pushes;
+	uint64_t branch_rip;
+	const void *stack; /* NULL: no call */
+	struct went goes, went;
 	/* Tier 0's run, while it lasts. */
 	const struct insn *running;
 	uint64_t *addend, addend_was;
@@ -38,7 +48,8 @@ struct verify {
 
 /* The VM ends: soft_run fails with a text that says what instruction i, at
    rip, differs in; the states go to stderr. Returns 0. */
+enum difference { DIFFER_RESULT, DIFFER_TARGET, DIFFER_FAULT };
 uint64_t verify_tell(struct cpu *c, const struct insn *i, uint64_t rip,
-		     const char *what);
+		     enum difference what);
 
 #endif

@@ -5,7 +5,6 @@
 
 #include "vmm/soft/access.h"
 #include "vmm/soft/jit/jit.h"
-#include "vmm/soft/jit/verify.h"
 #include "vmm/soft/jit/verify_state.h"
 #include "x86/disasm.h"
 
@@ -32,6 +31,13 @@ static void print_bytes(const char *name, const uint8_t *bytes, unsigned count)
 	for (unsigned n = 0; n < count; n++)
 		fprintf(stderr, " %02x", bytes[n]);
 	fprintf(stderr, "\n");
+}
+
+static void print_went(const char *name, const struct went *went)
+{
+	fprintf(stderr, "%s: to %llx, pushed %llx\n", name,
+		(unsigned long long)went->rip,
+		(unsigned long long)went->pushed);
 }
 
 /* Of an XSAVE image, where the two are not the same. */
@@ -88,8 +94,13 @@ static void print_code(const struct cpu *c, const struct insn *i, uint64_t rip)
 }
 
 uint64_t verify_tell(struct cpu *c, const struct insn *i, uint64_t rip,
-		     const char *what)
+		     enum difference what)
 {
+	static const char *const names[] = {
+	    [DIFFER_RESULT] = "what it does",
+	    [DIFFER_TARGET] = "where it goes",
+	    [DIFFER_FAULT] = "whether it faults",
+	};
 	struct verify *v = c->jit->verify;
 	char text[TEXT_BYTES];
 
@@ -98,13 +109,17 @@ uint64_t verify_tell(struct cpu *c, const struct insn *i, uint64_t rip,
 	err_set(&c->vcpu->failure, EIO,
 		"%s: vCPU %u: soft.jit=verify: translated code and the "
 		"interpreter differ in %s, at %#llx: %s",
-		c->svm->vm->name, c->vcpu->id, what, (unsigned long long)rip,
-		text);
+		c->svm->vm->name, c->vcpu->id, names[what],
+		(unsigned long long)rip, text);
 	fprintf(stderr, "%s\n", c->vcpu->failure.text);
 	print_code(c, i, rip);
 	print_state("before", &v->before);
 	print_state("translated", &v->native);
 	print_state("interpreted", &v->tier0);
+	if (what == DIFFER_TARGET) {
+		print_went("translated", &v->went);
+		print_went("interpreted", &v->goes);
+	}
 	if (v->native.has_vec && v->tier0.has_vec)
 		print_vectors(v);
 	if (v->bytes != 0) {
@@ -115,6 +130,5 @@ uint64_t verify_tell(struct cpu *c, const struct insn *i, uint64_t rip,
 	}
 	c->failed = true;
 	c->rip = rip;
-	verify_turn_over(c);
 	return 0;
 }
