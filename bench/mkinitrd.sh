@@ -28,7 +28,7 @@ cat >"$work/init" <<END
 echo GUEST-UP
 cd /sys/devices/system/clocksource/clocksource0
 echo "clock source \$(/bin/busybox cat current_clocksource)"
-case $seconds in
+case "$seconds" in
 0) ;;
 idle) /bin/busybox sleep 1000 ;;
 scale)

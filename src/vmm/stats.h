@@ -37,6 +37,7 @@
 	X(CODE_DROPS, "code pages dropped after writes")                       \
 	X(JIT_BLOCKS, "blocks translated to host code")                        \
 	X(JIT_AGAIN, "blocks translated again, as hot ones")                   \
+	X(JIT_HOPS, "jumps to other pages linked")                             \
 	X(JIT_LINKS, "jumps chained after their targets were translated")      \
 	X(JIT_INTERP, "instructions that host code handed to tier 0")          \
 	X(JIT_LEAVES, "times host code was left for tier 0")                   \

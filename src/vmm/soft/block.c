@@ -85,7 +85,7 @@ static const struct insn *exec_translated(struct cpu *c, const struct insn *i)
 	const struct block *b = container_of(i, struct block, insn[0]);
 	uint64_t rip = c->gpr[17] + i->off;
 
-	if (unlikely(c->kick != 0 || c->tlb->kick != 0 || c->align_check ||
+	if (unlikely(c->kick != 0 || c->tlb->go == 0 || c->align_check ||
 		     !jit_is_amid(rip)))
 		return exec_head(c, i);
 	target_note(c, rip, rip, b->code);

@@ -40,14 +40,11 @@
 
 /*
  * Where translated code goes on at a virtual address, by its low bits: the
- * address negated, and the entry point in the code cache. Place 0 is also
- * where a kick sends every look-up (jit.c).
+ * address negated, and the entry point in the code cache.
  */
-#define TARGET_BITS    18
-#define TARGET_SIZE    (1u << TARGET_BITS)
-/* While place 0 holds no address, a kick's look-up of address ~0 finds it
-   there, and jumps by this place of its own: out. */
-#define TARGET_WAY_OUT (TARGET_SIZE - 1)
+#define TARGET_BITS  18
+#define TARGET_SHIFT 3
+#define TARGET_SIZE  (1u << TARGET_BITS)
 
 struct target {
 	uint64_t rip; /* negated */
@@ -75,13 +72,17 @@ struct target {
 struct tlb {
 	uint64_t r13, r14, r15; /* the guest's, while translated code runs */
 	uint64_t rip_base;      /* REG_RIPBASE, likewise */
-	_Atomic uint64_t kick;
+	/* The sign bit, or 0 while a kick waits: every check then fails. */
+	_Atomic uint64_t go;
+	/* What the table's code targets hold for (tlb.c); its sum with
+	   rip_base (hop.c). */
+	uint64_t epoch, here;
 	/* Masks for PEXT: what must be 0 of an offset in a page, and of an
-	   aligned one; a target's place, and that when there is no kick. */
-	_Atomic uint64_t page_bits;
+	   aligned one; a target's place, and what else must be right of it;
+	   of a hop's word. */
+	uint64_t page_bits;
 	uint64_t align_4, align_8, align_16, align_32;
-	_Atomic uint64_t target_bits;
-	uint64_t target_mask;
+	uint64_t target_bits, target_rest, hop_bits;
 	uint64_t vec_blocked; /* of struct cpu, without VEC_AVX512 */
 	uint64_t fs_base, gs_base;
 	uint64_t tlb_bits; /* for PEXT: a page's place */
@@ -100,6 +101,7 @@ struct tlb {
 	/* Of a piece (pieces.h): an address, what is wanted of it, the
 	   answer. */
 	uint64_t miss_va, miss_what, miss_answer;
+	const void *miss_code;
 	uint64_t wandering; /* a block with a probe that misses much */
 	/* The page that each probe in translated code found last: a tag, or
 	   site_none, and then the addend that leads nowhere; and which pages
@@ -162,6 +164,7 @@ struct block {
 	const struct insn *link[2]; /* successor's head: taken, fall through */
 	uint16_t count;             /* guest instructions */
 	uint16_t bytes;
+	uint32_t hops;      /* jumps of other pages to it (hop.h) */
 	uint16_t heat;      /* runs in tier 0, up to jit.hot */
 	bool is_hot;        /* takes much of the time */
 	const void *code;   /* translated: the entry by an address */
@@ -226,6 +229,7 @@ struct cpu {
 	uint64_t mode_key; /* what a block depends on besides its bytes */
 	uint64_t live_tag; /* changes with address space, mode, code */
 	uint64_t tag_count;
+	uint64_t epochs;               /* handed out (tlb.c) */
 	const struct insn **link_from; /* to be linked to the next block */
 
 	/* Vector state: live in host registers, or in xsave. */
@@ -635,6 +639,16 @@ void cpu_kick(struct cpu *c);
 bool cpu_unkick(struct cpu *c);
 /* A kick that was served while it still set its masks may leave them set. */
 void cpu_calm(struct cpu *c);
+static inline struct target *target_at(struct tlb *t, uint64_t rip)
+{
+	return &t->target[rip >> TARGET_SHIFT & (TARGET_SIZE - 1)];
+}
+
+/* After C, which may have begun an epoch. */
+static inline void tlb_here(struct tlb *t)
+{
+	t->here = t->rip_base + t->epoch;
+}
 /* In the current table: rip, whose linear address is va, is at code. False:
    there is no place for it. */
 bool target_note(struct cpu *c, uint64_t rip, uint64_t va, const void *code);

@@ -238,8 +238,7 @@ static bool events(struct cpu *c)
 {
 	/* First, for a guest may make faults without end: #AC in #AC's. */
 	do {
-		if (unlikely(c->kick != 0 || c->tlb->kick != 0) &&
-		    !serve_kick(c))
+		if (unlikely(c->kick != 0 || c->tlb->go == 0) && !serve_kick(c))
 			return false;
 	} while (turns_are_taken(c) && !turn_next(c));
 	if (unlikely(c->exception.valid)) {

@@ -18,6 +18,7 @@
 #include "vmm/soft/access.h"
 #include "vmm/soft/cpu.h"
 #include "vmm/soft/debug.h"
+#include "vmm/soft/jit/jit.h"
 
 /* slot[] */
 #define SLOT_JOURNALED 1
@@ -142,6 +143,7 @@ static void tlb_clear_nonglobal(struct tlb *t)
 #define TABLE_BYTES (GUARD_BYTES + STACK_BYTES + sizeof(struct tlb))
 
 #define PAGE_BITS (~0xfffull)
+#define GO        (1ull << 63)
 
 static struct tlb *table_create(struct cpu *c, unsigned id, uint64_t none)
 {
@@ -170,8 +172,10 @@ static struct tlb *table_create(struct cpu *c, unsigned id, uint64_t none)
 	t->align_16 = ~0xff0ull;
 	t->align_32 = ~0xfe0ull;
 	t->align_64 = ~0xfc0ull;
-	t->target_mask = TARGET_SIZE - 1;
-	t->target_bits = TARGET_SIZE - 1;
+	t->target_bits = (uint64_t)(TARGET_SIZE - 1) << TARGET_SHIFT;
+	t->target_rest = ~(1ull << TARGET_SHIFT);
+	t->hop_bits = MASK(62, 0);
+	t->go = GO;
 	t->sign_64 = 1ull << 63;
 	t->sign_32 = 1ull << 31;
 	t->no_if = ~(uint64_t)RFLAGS_IF;
@@ -375,36 +379,52 @@ static bool slot_holds(const struct tlb *t, unsigned n, uint64_t va)
 	       tlb_match(t->exec[n], va);
 }
 
+/*
+ * An epoch begins where a page with code in it may be another one. No two of
+ * a vCPU's tables have the same. To a page's address, of which bits 47 to 12
+ * count, it adds in the others, so that no two sums are the same.
+ */
+#define EPOCH_BITS 27
+#define EPOCH(n)   ((uint64_t)(n) >> 12 << 48 | ((n)&MASK(11, 0)))
+
+static void epoch_begin(struct tlb *t)
+{
+	struct cpu *c = t->cpu;
+
+	c->epochs++;
+	t->epoch = EPOCH(c->epochs);
+	if (c->epochs < MASK(EPOCH_BITS - 1, 0))
+		return;
+	for (unsigned n = 0; n < TLB_TABLES; n++)
+		c->tlb_all[n]->epoch = EPOCH(n + 1);
+	c->epochs = TLB_TABLES;
+	if (c->jit != NULL)
+		hops_forget(c->jit);
+}
+
 static unsigned target_place(uint64_t rip)
 {
-	return (unsigned)rip & (TARGET_SIZE - 1);
+	return (unsigned)(rip >> TARGET_SHIFT) & (TARGET_SIZE - 1);
 }
 
-/* An address that does not belong at place n. */
+/*
+ * What no address at place n is found by. Of the bits that make the place one
+ * is not compared (target_rest), so 0 is for all but the first two.
+ */
 static uint64_t target_none(unsigned n)
 {
-	return n == 0;
-}
-
-/* A kick writes place 0 at any time. */
-static void target_set(struct tlb *t, unsigned n, uint64_t value)
-{
-	__atomic_store_n(&t->target[n].rip, value, __ATOMIC_RELAXED);
-}
-
-static uint64_t target_get(const struct tlb *t, unsigned n)
-{
-	return __atomic_load_n(&t->target[n].rip, __ATOMIC_RELAXED);
+	return n < 2 ? 0 - (5ull << TARGET_SHIFT) : 0;
 }
 
 /* The places of a page's addresses are side by side. */
 static void targets_drop_page(struct tlb *t, uint64_t va)
 {
-	unsigned first = va & (TARGET_SIZE - 1) & ~0xfffu;
+	unsigned first = target_place(PAGE_BASE(va));
 
-	for (unsigned n = first; n < first + 4096; n++)
-		if ((0 - target_get(t, n)) >> 12 == va >> 12)
-			target_set(t, n, target_none(n));
+	for (unsigned n = first; n < first + (4096 >> TARGET_SHIFT); n++)
+		if ((0 - t->target[n].rip) >> 12 == va >> 12)
+			t->target[n].rip = target_none(n);
+	epoch_begin(t);
 }
 
 static void flush_in_table(struct tlb *t, uint64_t va)
@@ -590,18 +610,16 @@ void tlb_fill(struct cpu *c, struct tlb *t, uint64_t va, uint64_t gpa,
 
 void targets_clear(struct tlb *t)
 {
-	const void *way_out = t->target[TARGET_WAY_OUT].code;
-
 	if (t->target_journaled > TARGET_JOURNAL)
-		zero_bytes(t->target + 1,
-			   sizeof(t->target) - sizeof(t->target[0]));
+		zero_bytes(t->target, sizeof(t->target));
 	else
 		for (unsigned k = 0; k < t->target_journaled; k++)
-			target_set(t, t->target_journal[k], 0);
-	t->target[TARGET_WAY_OUT].code = way_out;
-	target_set(t, 0, target_none(0));
+			t->target[t->target_journal[k]].rip = 0;
+	t->target[0].rip = target_none(0);
+	t->target[1].rip = target_none(1);
 	t->target_journaled = 0;
 	t->targets_global = true;
+	epoch_begin(t);
 	zero_bytes(t->target_page, sizeof(t->target_page));
 	zero_bytes(t->target_region, sizeof(t->target_region));
 }
@@ -611,11 +629,9 @@ bool target_note(struct cpu *c, uint64_t rip, uint64_t va, const void *code)
 	struct tlb *t = c->tlb;
 	unsigned n = target_place(rip), page = tlb_place(va);
 
-	if (n == TARGET_WAY_OUT)
-		return false;
-	if (target_get(t, n) == 0 - rip && t->target[n].code == code)
+	if (t->target[n].rip == 0 - rip && t->target[n].code == code)
 		return true;
-	if (target_get(t, n) == target_none(n)) {
+	if (t->target[n].rip == target_none(n)) {
 		if (t->target_journaled < TARGET_JOURNAL)
 			t->target_journal[t->target_journaled] = n;
 		if (t->target_journaled <= TARGET_JOURNAL)
@@ -630,60 +646,41 @@ bool target_note(struct cpu *c, uint64_t rip, uint64_t va, const void *code)
 	set_add(t->target_page, va >> 12);
 	set_add(t->target_region, va >> 22);
 	t->target[n].code = code;
-	target_set(t, n, 0 - rip);
-	/* Place 0 is taken away by a kick: not again behind its back. */
-	if (n == 0) {
-		atomic_thread_fence(memory_order_seq_cst);
-		if (c->kick != 0)
-			target_set(t, 0, target_none(0));
-	}
+	t->target[n].rip = 0 - rip;
 	return true;
 }
 
-/* -- kicks: translated code looks here, and into its targets
+/* -- kicks: all checks of translated code fail
  * ---------------------------------------------------- */
 
 void cpu_kick(struct cpu *c)
 {
 	atomic_store(&c->kick, 1);
 	for (unsigned n = 0; n < TLB_TABLES && c->jit != NULL; n++) {
-		struct tlb *t = c->tlb_all[n];
-
-		atomic_store_explicit(&t->kick, 1, memory_order_relaxed);
-		target_set(t, 0, target_none(0));
-		atomic_store_explicit(&t->page_bits, ~0ull,
-				      memory_order_relaxed);
-		atomic_store_explicit(&t->target_bits, 0, memory_order_release);
+		atomic_store_explicit(&c->tlb_all[n]->go, 0,
+				      memory_order_release);
 	}
 }
 
-static void masks_restore(struct cpu *c)
+static void go_again(struct cpu *c)
 {
-	for (unsigned n = 0; n < TLB_TABLES; n++) {
-		struct tlb *t = c->tlb_all[n];
-
-		atomic_store(&t->kick, 0);
-		atomic_store(&t->target_bits, t->target_mask);
-		atomic_store(&t->page_bits, PAGE_BITS);
-	}
+	for (unsigned n = 0; n < TLB_TABLES; n++)
+		atomic_store(&c->tlb_all[n]->go, GO);
 }
 
 bool cpu_unkick(struct cpu *c)
 {
-	if (c->tlb->kick != 0)
-		masks_restore(c);
+	if (c->tlb->go == 0)
+		go_again(c);
 	return atomic_exchange(&c->kick, 0) != 0;
 }
 
-/* A new kick tells itself before it sets the masks: none is lost. */
+/* A new kick tells itself before it takes the word: none is lost. */
 void cpu_calm(struct cpu *c)
 {
-	const struct tlb *t = c->tlb;
-
-	if (c->kick != 0 || t->kick != 0 ||
-	    (t->page_bits == PAGE_BITS && t->target_bits == t->target_mask))
+	if (c->kick != 0 || c->tlb->go != 0)
 		return;
-	masks_restore(c);
+	go_again(c);
 	if (atomic_load(&c->kick) != 0)
 		cpu_kick(c);
 }

@@ -164,6 +164,13 @@ void emit_load(struct emit *e, unsigned to, struct mem mem)
 	emit_op_mem(e, OP1(0x8b, .w = true), to, mem);
 }
 
+void emit_load_near(struct emit *e, unsigned to, const uint8_t *from)
+{
+	legacy(e, OP1(0x8b, .w = true), to & 8, false, false, false);
+	modrm(e, 0, to, 5); /* RIP and 32 bits */
+	emit_imm(e, (uint32_t)(from - e->at - 4), 4);
+}
+
 void emit_store(struct emit *e, struct mem mem, unsigned from)
 {
 	emit_op_mem(e, OP1(0x89, .w = true), from, mem);
@@ -238,6 +245,16 @@ uint8_t *emit_jrcxz(struct emit *e)
 {
 	emit_byte(e, 0xe3);
 	return distance(e, 1);
+}
+
+uint8_t *emit_jrcxz_far(struct emit *e)
+{
+	static const uint8_t bytes[] = {0xe3, 3,                 /* jrcxz */
+					0x0f, 0x1f, 0x84, 0xe9}; /* nop; jmp */
+
+	for (unsigned n = 0; n < sizeof(bytes); n++)
+		emit_byte(e, bytes[n]);
+	return distance(e, 4);
 }
 
 uint8_t *emit_jmp8(struct emit *e)

@@ -73,6 +73,8 @@ void emit_op_low(struct emit *e, struct op op, unsigned reg);
 void emit_mov(struct emit *e, unsigned to, unsigned from);
 void emit_mov32(struct emit *e, unsigned to, unsigned from);
 void emit_load(struct emit *e, unsigned to, struct mem mem); /* 64 bits */
+/* From a place in the same memory. */
+void emit_load_near(struct emit *e, unsigned to, const uint8_t *from);
 void emit_store(struct emit *e, struct mem mem, unsigned from);
 void emit_mov_imm(struct emit *e, unsigned to, uint64_t value);
 void emit_lea(struct emit *e, unsigned to, struct mem mem);
@@ -85,6 +87,9 @@ void emit_pdep(struct emit *e, unsigned to, unsigned from, struct mem mask);
  * for emit_here() or emit_to().
  */
 uint8_t *emit_jrcxz(struct emit *e); /* 8 bits */
+/* Jumps if RCX is 0, far: to a JMP in the NOP that comes next. Not to jump
+   costs nothing, while a jump is foreseen for some thousands of places only. */
+uint8_t *emit_jrcxz_far(struct emit *e);
 uint8_t *emit_jmp8(struct emit *e);
 uint8_t *emit_jmp(struct emit *e); /* 32 bits */
 uint8_t *emit_jcc(struct emit *e, unsigned condition);

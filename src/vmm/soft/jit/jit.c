@@ -16,18 +16,17 @@
  * ---------------------------------------------------------------------- */
 
 /* The common pieces, at the beginning of the code. */
+#define PIECES_MAX (4 * KiB)
+
 static int emit_pieces(struct cpu *c)
 {
 	struct jit *jit = c->jit;
-	struct emit e = {jit->code.write, jit->code.write + 4 * KiB, false};
+	struct emit e = {jit->code.write, jit->code.write + PIECES_MAX, false};
 
 	pieces_emit(c, &e);
-	jit->code_start = jit->code.used =
-	    ALIGN_UP((size_t)(e.at - jit->code.write), 64);
+	jit->code_start = jit->code.used = ALIGN_UP(hops_end(jit), 64);
 	jit->cold = jit->code.size;
 	codemem_publish();
-	for (unsigned n = 0; n < TLB_TABLES; n++)
-		c->tlb_all[n]->target[TARGET_WAY_OUT].code = jit->leave_rip;
 	return e.full ? -ENOSPC : 0;
 }
 
@@ -55,6 +54,8 @@ int jit_create(struct cpu *c)
 		jit->rule_of[n] = (uint16_t)rule_find(opcode_table[n].handler);
 	error = codemem_create(&jit->code, c->svm->jit_bytes);
 	if (error == 0)
+		error = hops_create(jit, PIECES_MAX);
+	if (error == 0)
 		error = verify_create(c);
 	return error != 0 ? error : emit_pieces(c);
 }
@@ -67,6 +68,7 @@ void jit_destroy(struct cpu *c)
 		return;
 	verify_destroy(c);
 	codemem_destroy(&jit->code);
+	hops_destroy(jit);
 	free(jit->unit);
 	free(jit->link);
 	free(jit->link_hash);
@@ -85,6 +87,7 @@ void jit_flush(struct cpu *c)
 	jit->cold = jit->code.size;
 	c->vcpu->stats[VM_STAT_JIT_FLUSHES]++;
 	jit->link_used = 0;
+	jit->hops.used = 0;
 	jit->full = false;
 	zero_bytes(jit->link_hash, sizeof(uint32_t) << JIT_LINK_BITS);
 	for (unsigned n = 0; n < TLB_TABLES; n++) {
@@ -107,6 +110,7 @@ void jit_kill(struct cpu *c, struct block *b)
 	emit_to(&e, emit_jmp(&e),
 		jit->code.write + (jit->leave_rip - jit->code.exec));
 	b->code = NULL;
+	hops_drop_to(jit, b);
 	codemem_publish();
 }
 
@@ -141,6 +145,7 @@ static void frame_fill(struct cpu *c, struct tlb *t)
 		frame_segments(c, t);
 	t->vec_blocked = c->vec_blocked & ~VEC_AVX512;
 	t->vec_blocked_512 = c->vec_blocked;
+	tlb_here(t);
 }
 
 static void frame_take(struct cpu *c, const struct tlb *t)
@@ -270,7 +275,7 @@ uint64_t jit_interp(struct cpu *c, uint64_t at)
 		return 0;
 	if (turns_are_taken(c))
 		turn_offer(c);
-	if (c->tlb != t || c->kick != 0 || t->kick != 0 || block_is_dead(i) ||
+	if (c->tlb != t || c->kick != 0 || t->go == 0 || block_is_dead(i) ||
 	    !vec_still_clear(c, vec_was)) {
 		c->rip = next_rip(c, alone);
 		return 0;
@@ -283,7 +288,7 @@ uint64_t jit_interp(struct cpu *c, uint64_t at)
 /* Nothing is due that the main loop would see to. */
 static bool may_go_on(const struct cpu *c)
 {
-	return c->kick == 0 && c->tlb->kick == 0 && !c->exception.valid &&
+	return c->kick == 0 && c->tlb->go != 0 && !c->exception.valid &&
 	       !c->jit->full && !c->failed && !c->nmi_waits &&
 	       !(c->intr_check && (c->flags & RFLAGS_IF)) && !c->align_check &&
 	       c->mode_key & MODE_KEY_FLAT && !cpu_wants_alone(c);
@@ -293,7 +298,7 @@ static bool may_go_on(const struct cpu *c)
 static struct jit_onward onward(struct cpu *c, const struct tlb *from)
 {
 	struct tlb *t = c->tlb;
-	const struct target *at = &t->target[c->rip & t->target_mask];
+	const struct target *at = target_at(t, c->rip);
 
 	if (!may_go_on(c))
 		return (struct jit_onward){NULL, NULL};

@@ -22,6 +22,7 @@
 
 #include "vmm/soft/codemem.h"
 #include "vmm/soft/cpu.h"
+#include "vmm/soft/jit/hop.h"
 #include "vmm/soft/jit/pieces.h"
 
 /* How translated code came back: an instruction of a block goes on in tier
@@ -67,7 +68,7 @@ struct jit_link {
 #define JIT_LINKS     (256u * 1024)
 /* Bytes of code between a block's entry by an address and that by a jump in
    the page, whose REG_RIPBASE is the same. */
-#define JIT_FAR_BYTES 12
+#define JIT_FAR_BYTES 26
 
 struct jit {
 	struct codemem code;
@@ -80,6 +81,7 @@ struct jit {
 	struct jit_link *link;
 	uint32_t *link_hash;
 	uint32_t link_used;
+	struct hops hops;
 	uint8_t *piece[JIT_PIECES]; /* in code.write; pieces.h */
 	bool full;                  /* flush when nothing runs */
 	uint16_t hot; /* executions of a block before it is translated */
@@ -115,6 +117,8 @@ void jit_flush(struct cpu *c);
 
 /* Translates b, which is in the arena; false: it stays with tier 0. */
 bool jit_translate(struct cpu *c, struct block *b);
+/* The translated block at rip in the current table, or NULL. */
+struct block *jit_find(struct cpu *c, uint64_t rip);
 /* Its code is never entered again. */
 void jit_kill(struct cpu *c, struct block *b);
 /* Runs b's code, and on in tier 0: an exec's result. */

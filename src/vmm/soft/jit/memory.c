@@ -154,48 +154,55 @@ static struct mem site_addend(unsigned site)
 /*
  * T1 is a tag, the negated address of a page: with the operand's address it
  * is an offset in that page, or not below 4096, and PEXT by a mask of the
- * bits that must be clear makes it 0 or not, for JRCXZ.
+ * bits that must be clear makes it 0 or not.
  */
-static uint8_t *offset_check(struct translation_unit *u, struct mem at,
-			     int32_t more, struct mem mask)
+static void offset_check(struct translation_unit *u, struct mem at,
+			 int32_t more, struct mem mask)
 {
 	emit_lea(&u->e, T1, mem_index(T1, at.base, 0, at.disp + more));
 	emit_pext(&u->e, T1, T1, mask);
-	return emit_jrcxz(&u->e);
+}
+
+uint8_t *go_if_zero(struct translation_unit *u)
+{
+	emit_lea(&u->e, T1, mem_at(T1, -1));
+	emit_pext(&u->e, T1, T1, FRAME(go));
+	return emit_jrcxz_far(&u->e);
 }
 
 /*
  * The tag is that of the TLB's place for the address, and so of no other page
  * than that of the first byte or one far from it: of an operand of several
  * bytes the last one is looked at. An aligned one cannot reach beyond the
- * page. A kick sets all bits of page_bits.
+ * page.
  */
-static uint8_t *tag_check(struct translation_unit *u, struct mem at,
-			  const struct probe *p)
+static void tag_check(struct translation_unit *u, struct mem at,
+		      const struct probe *p)
 {
 	if (p->align != 0)
-		return offset_check(u, at, 0,
-				    p->align == 63   ? FRAME(align_64)
-				    : p->align == 31 ? FRAME(align_32)
-						     : FRAME(align_16));
-	return offset_check(u, at, p->bytes - 1, FRAME(page_bits));
+		offset_check(u, at, 0,
+			     p->align == 63   ? FRAME(align_64)
+			     : p->align == 31 ? FRAME(align_32)
+					      : FRAME(align_16));
+	else
+		offset_check(u, at, p->bytes - 1, FRAME(page_bits));
 }
 
 /*
  * The tag is that of a page which has nothing to do with the address. Only
  * what is aligned is taken for sure to begin and end in the same page.
  */
-static uint8_t *site_check(struct translation_unit *u, struct mem at,
-			   const struct probe *p)
+static void site_check(struct translation_unit *u, struct mem at,
+		       const struct probe *p)
 {
-	return offset_check(u, at, 0,
-			    p->bytes == 1    ? FRAME(page_bits)
-			    : p->bytes == 2  ? FRAME(align_2)
-			    : p->bytes == 4  ? FRAME(align_4)
-			    : p->bytes == 8  ? FRAME(align_8)
-			    : p->bytes == 16 ? FRAME(align_16)
-			    : p->bytes == 32 ? FRAME(align_32)
-					     : FRAME(align_64));
+	offset_check(u, at, 0,
+		     p->bytes == 1    ? FRAME(page_bits)
+		     : p->bytes == 2  ? FRAME(align_2)
+		     : p->bytes == 4  ? FRAME(align_4)
+		     : p->bytes == 8  ? FRAME(align_8)
+		     : p->bytes == 16 ? FRAME(align_16)
+		     : p->bytes == 32 ? FRAME(align_32)
+				      : FRAME(align_64));
 }
 
 static bool has_site(const struct translation_unit *u, const struct probe *p)
@@ -211,7 +218,7 @@ static struct mem wandering_probe(struct translation_unit *u, struct mem at,
 	int32_t tags = p->write ? OF_TLB(write) : OF_TLB(read);
 	unsigned place = at.base == T0 ? T1 : T0;
 	struct emit *e = &u->e;
-	uint8_t *hit, *begin = e->at;
+	uint8_t *begin = e->at;
 	struct detour *d;
 
 	if (at.base == T0) {
@@ -221,14 +228,13 @@ static struct mem wandering_probe(struct translation_unit *u, struct mem at,
 		emit_pext(e, T0, T1, FRAME(tlb_bits));
 	}
 	emit_load(e, T1, mem_index(HOST_RSP, place, 3, tags));
-	hit = tag_check(u, at, p);
-	d = detour_add(u, p->away, emit_jmp(e), 0);
+	tag_check(u, at, p);
+	d = detour_add(u, p->away, go_if_zero(u), 0);
 	if (d != NULL) {
 		d->probe = *p;
 		d->at = at;
 		d->again = begin;
 	}
-	emit_here8(e, hit);
 	if (at.base == T0)
 		emit_pext(e, T1, T0, FRAME(tlb_bits));
 	emit_load(e, place, mem_index(HOST_RSP, place, 3, OF_TLB(addend)));
@@ -249,7 +255,7 @@ struct mem probe_emit(struct translation_unit *u, struct mem at, struct probe p)
 	unsigned site;
 
 	if (!has_site(u, &p)) {
-		u->probed |= p.align == 0 && p.bytes > 1;
+		u->probed = true;
 		if (at.base == T0 && at.disp != 0) {
 			emit_lea(&u->e, T0, at);
 			at.disp = 0;
@@ -260,7 +266,8 @@ struct mem probe_emit(struct translation_unit *u, struct mem at, struct probe p)
 	jit->site = (jit->site + 1) % (SITES / 2);
 	site = jit->site * 2 + p.write;
 	emit_load(&u->e, T1, site_tag(site));
-	hit = site_check(u, at, &p);
+	site_check(u, at, &p);
+	hit = emit_jrcxz(&u->e);
 	d = detour_add(u, AWAY_PROBE, emit_jmp(&u->e), 0);
 	emit_here8(&u->e, hit);
 	if (d != NULL) {
@@ -287,7 +294,8 @@ void probe_detour(struct translation_unit *u, const struct detour *d)
 	emit_pext(e, T1, T0, FRAME(tlb_bits));
 	emit_load(e, T1, mem_index(HOST_RSP, T1, 3, tags));
 	emit_store(e, site_tag(d->site), T1);
-	hit = tag_check(u, mem_at(T0, 0), &d->probe);
+	tag_check(u, mem_at(T0, 0), &d->probe);
+	hit = emit_jrcxz(e);
 	emit_load(e, T1, FRAME(site_none));
 	emit_store(e, site_tag(d->site), T1);
 	emit_load(e, T1, FRAME(site_nowhere));

@@ -163,7 +163,7 @@ static bool refill(struct cpu *c, struct tlb *t)
 	uint64_t va = t->miss_va, tags = c->tag_count;
 	bool write = t->miss_what & MISS_WRITE;
 
-	if (c->kick != 0 || t->kick != 0 || c->jit->verify != NULL ||
+	if (c->kick != 0 || t->go == 0 || c->jit->verify != NULL ||
 	    (va & (t->miss_what >> MISS_ALIGN_SHIFT)) != 0 ||
 	    (va & 4095) + bytes > 4096)
 		return false;
@@ -182,27 +182,36 @@ static uint64_t jit_refill(struct cpu *c, uint64_t unused)
 
 	cpu_calm(c);
 	t->miss_answer = !refill(c, t);
+	tlb_here(t);
 	return 1;
 }
 
-bool jit_target(struct cpu *c, uint64_t rip)
+struct block *jit_find(struct cpu *c, uint64_t rip)
 {
 	struct tlb *t = c->tlb;
 	unsigned n = tlb_place(rip);
 	const struct block *b;
 	uint64_t gpa;
 
-	if (c->kick != 0 || t->kick != 0 || !jit_is_amid(rip) ||
+	if (c->kick != 0 || t->go == 0 || !jit_is_amid(rip) ||
 	    c->debug_code != 0)
-		return false;
+		return NULL;
 	if (!tlb_match(t->exec[n], rip) &&
 	    (!mmu_refill(c, rip, ACCESS_EXEC) || c->tlb != t ||
 	     !tlb_match(t->exec[n], rip)))
-		return false;
+		return NULL;
 	gpa = rip + t->addend[n] - (uint64_t)(uintptr_t)c->ram;
 	b = block_lookup(c, gpa | c->mode_key);
-	return b != NULL && b->code != NULL &&
-	       target_note(c, rip, rip, b->code);
+	if (b == NULL || b->code == NULL)
+		return NULL;
+	return (struct block *)(uintptr_t)b;
+}
+
+bool jit_target(struct cpu *c, uint64_t rip)
+{
+	const struct block *b = jit_find(c, rip);
+
+	return b != NULL && target_note(c, rip, rip, b->code);
 }
 
 static uint64_t jit_resolve(struct cpu *c, uint64_t unused)
@@ -211,6 +220,18 @@ static uint64_t jit_resolve(struct cpu *c, uint64_t unused)
 
 	cpu_calm(c);
 	t->miss_answer = !jit_target(c, t->miss_va);
+	tlb_here(t);
+	return 1;
+}
+
+static uint64_t jit_link(struct cpu *c, uint64_t unused)
+{
+	struct tlb *t = c->tlb;
+
+	cpu_calm(c);
+	tlb_here(t);
+	t->miss_code = hop_link(c, t, (uint32_t)t->miss_what);
+	t->miss_answer = t->miss_code == NULL;
 	return 1;
 }
 
@@ -235,6 +256,10 @@ static void emit_switch(struct emit *e)
 	emit_load(e, T1, mem_at(HOST_RSP, 0));
 	emit_store(e, mem_at(T0, -8), T1);
 	emit_lea(e, HOST_RSP, mem_at(T0, -8));
+	emit_load(e, T0, CALLED(rip_base));
+	emit_load(e, T1, CALLED(epoch));
+	emit_lea(e, T1, mem_index(T1, T0, 0, 0));
+	emit_store(e, CALLED(here), T1);
 	emit_ret(e);
 }
 
@@ -268,6 +293,18 @@ static void emit_onward(struct emit *e,
 /* -- the pieces
  * -------------------------------------------------------------------- */
 
+static void emit_link(struct jit *jit, struct emit *e)
+{
+	uint8_t *found;
+
+	emit_to(e, emit_call(e), jit->piece[PIECE_LINK_C]);
+	found = emit_jrcxz(e);
+	emit_to(e, emit_jmp(e),
+		jit->code.write + (jit->leave_rip - jit->code.exec));
+	emit_here8(e, found);
+	emit_jmp_mem(e, FRAME(miss_code));
+}
+
 static void emit_target(struct jit *jit, struct emit *e, bool is_32)
 {
 	struct translation_unit *u = jit->unit;
@@ -278,7 +315,7 @@ static void emit_target(struct jit *jit, struct emit *e, bool is_32)
 		emit_lea32(e, T0, mem_index(T0, T1, 0, 0));
 	else
 		emit_lea(e, T0, mem_index(T0, T1, 0, 0));
-	again = e->at;
+	again = jit->piece[PIECE_LOOK] = e->at;
 	u->e = *e;
 	lookup_check(u, &missed);
 	lookup_jump(u);
@@ -320,6 +357,10 @@ void pieces_emit(struct cpu *c, struct emit *e)
 	emit_question(e, jit_refill);
 	jit->piece[PIECE_RESOLVE] = e->at;
 	emit_question(e, jit_resolve);
+	jit->piece[PIECE_LINK_C] = e->at;
+	emit_question(e, jit_link);
+	jit->piece[PIECE_LINK] = e->at;
+	emit_link(jit, e);
 	jit->piece[PIECE_TARGET] = e->at;
 	emit_target(jit, e, false);
 	jit->piece[PIECE_TARGET_32] = e->at;

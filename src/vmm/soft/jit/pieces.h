@@ -16,6 +16,11 @@ enum jit_piece {
 	/* Called: is there translated code at address T0? Then the look-up
 	   finds it now. */
 	PIECE_RESOLVE,
+	/* Jumped to: goes to T0, in tier 0 if need be; links hop T1
+	   first. */
+	PIECE_LOOK,
+	PIECE_LINK,
+	PIECE_LINK_C, /* the latter's question */
 	/* Jumped to: goes to REG_RIPBASE + T1, in tier 0 if need be; the
 	   same in 32-bit code, where addresses end at 4 GiB. */
 	PIECE_TARGET,

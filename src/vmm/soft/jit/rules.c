@@ -457,7 +457,7 @@ static bool cmpxchg8b(struct translation_unit *u, const struct rule *rule)
 	return true;
 }
 
-/* Away unless T1 is 0, or (unless_zero) unless it is not. */
+/* Away unless T1 is 0, or (go_if_zero) unless it is not. */
 static void divide_check(struct translation_unit *u, bool want_zero)
 {
 	uint8_t *zero = emit_jrcxz(&u->e), *other = NULL;

@@ -140,7 +140,6 @@ static void interp_emit(struct translation_unit *u, const struct detour *d)
 void lookup_check(struct translation_unit *u, uint8_t **missed)
 {
 	struct emit *e = &u->e;
-	uint8_t *hit;
 
 	emit_pext(e, T1, T0, FRAME(target_bits));
 	emit_lea(e, T1, mem_index(T1, T1, 0, 0)); /* places of 16 bytes */
@@ -148,15 +147,13 @@ void lookup_check(struct translation_unit *u, uint8_t **missed)
 		  mem_index(HOST_RSP, T1, 3,
 			    (int32_t)offsetof(struct tlb, target[0].rip)));
 	emit_lea(e, T1, mem_index(T1, T0, 0, 0));
-	hit = emit_jrcxz(e);
-	*missed = emit_jmp(e);
-	emit_here8(e, hit);
+	emit_pext(e, T1, T1, FRAME(target_rest));
+	*missed = go_if_zero(u);
 }
 
-/* By the mask that no kick changes: what was checked is what is taken. */
 void lookup_jump(struct translation_unit *u)
 {
-	emit_pext(&u->e, T1, T0, FRAME(target_mask));
+	emit_pext(&u->e, T1, T0, FRAME(target_bits));
 	emit_lea(&u->e, T1, mem_index(T1, T1, 0, 0));
 	emit_jmp_mem(&u->e,
 		     mem_index(HOST_RSP, T1, 3,
@@ -202,6 +199,9 @@ static void detour_emit(struct translation_unit *u, const struct detour *d)
 	case AWAY_EXIT:
 		leave_emit(u, d->k);
 		break;
+	case AWAY_HOP:
+		hop_detour(u, d);
+		break;
 	case AWAY_LOOKUP:
 		lookup_again_emit(u, d);
 		break;
@@ -219,12 +219,26 @@ static void detour_emit(struct translation_unit *u, const struct detour *d)
 
 void kick_check(struct translation_unit *u)
 {
-	uint8_t *quiet;
+	emit_load(&u->e, T1, FRAME(go));
+	detour_add(u, AWAY_EXIT, emit_jrcxz_far(&u->e), 0);
+}
 
-	emit_load(&u->e, T1, FRAME(kick));
-	quiet = emit_jrcxz(&u->e);
-	detour_add(u, AWAY_EXIT, emit_jmp(&u->e), 0);
-	emit_here8(&u->e, quiet);
+/* To another page. What jumps always has the way there in its place. */
+static void cross(struct translation_unit *u, uint8_t *place, int64_t rel,
+		  enum away away)
+{
+	bool always = place[-1] == 0xe9; /* JMP; a Jcc has 80-8F here */
+	uint8_t *after = u->e.at;
+
+	if (!always || u->e.full) {
+		detour_add(u, away, place, rel);
+		return;
+	}
+	u->e.at = place - 1;
+	if (!hop_emit(u, rel)) {
+		u->e.at = after;
+		detour_add(u, away, place, rel);
+	}
 }
 
 /* What lies in two pages is in no block. */
@@ -253,7 +267,7 @@ void chain(struct translation_unit *u, uint8_t *place, int64_t rel,
 	const struct block *to;
 
 	if (rel < 0 || rel >= 4096) {
-		detour_add(u, away, place, rel);
+		cross(u, place, rel, away);
 		return;
 	}
 	if (key == u->b->key) {
@@ -421,11 +435,16 @@ static bool walk(struct translation_unit *u)
 /* What a detour takes at most. */
 static size_t detour_bytes(const struct detour *d)
 {
+	static const uint8_t room[] = {
+	    [AWAY_INTERP] = 16, [AWAY_EXIT] = 16,     [AWAY_TARGET] = 16,
+	    [AWAY_CALLED] = 16, [AWAY_LOOKUP] = 28,   [AWAY_HOP] = 24,
+	    [AWAY_PROBE] = 16,  [AWAY_CROSSING] = 16,
+	};
 	size_t bytes = d->probe.bytes != 0 ? 40 : 0; /* refill_emit */
 
 	if (d->kind == AWAY_PROBE)
 		bytes += 184;
-	return bytes + (d->kind == AWAY_LOOKUP ? 28 : 16);
+	return bytes + room[d->kind];
 }
 
 /* Detours are at the other end of the cache, not between what runs. */
@@ -462,6 +481,9 @@ static void entries_emit(struct translation_unit *u)
 		u->e.at[(int)n - 4] =
 		    (uint8_t)((uint32_t) - (int32_t)u->b->insn[0].off >> 8 * n);
 	emit_store(&u->e, FRAME(rip_base), T1);
+	emit_load(&u->e, T0, FRAME(epoch));
+	emit_lea(&u->e, T1, mem_index(T1, T0, 0, 0));
+	emit_store(&u->e, FRAME(here), T1);
 	if (u->e.at != begin + JIT_FAR_BYTES)
 		u->e.full = true;
 	u->near = u->e.at;

@@ -20,6 +20,7 @@ enum away {
 	AWAY_CALLED,   /* the same when the branch cannot be run again */
 	AWAY_CROSSING, /* to a target that lies in two pages */
 	AWAY_LOOKUP, /* of target T0: again, when there is one; else as EXIT */
+	AWAY_HOP,    /* a jump to another page that is not linked */
 	AWAY_PROBE,  /* to the TLB, and back; else probe.away */
 };
 
@@ -46,6 +47,7 @@ struct detour {
 	/* Of AWAY_PROBE. */
 	uint16_t site;
 	uint8_t *resume;
+	uint32_t hop; /* of AWAY_HOP */
 };
 #define DETOUR_MAX (4 * BLOCK_MAX)
 
@@ -130,6 +132,9 @@ void offset_emit(struct translation_unit *u, unsigned to);
  */
 struct mem probe_emit(struct translation_unit *u, struct mem at,
 		      struct probe p);
+/* Goes on if T1, with its upper bit clear, is 0 and no kick is there; else
+   jumps where is returned. */
+uint8_t *go_if_zero(struct translation_unit *u);
 void probe_detour(struct translation_unit *u, const struct detour *d);
 void refill_emit(struct translation_unit *u, const struct detour *d);
 /* The instruction's memory operand. */

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * Direct jumps to other pages. Where such a jump leads depends on what is
+ * mapped there, and so on the table it is taken in (tlb.c: epochs) and, as
+ * code is found by its place in memory, on the address the page has this
+ * time. A word beside the code has the sum of both negated: where it is not
+ * what it was when the jump was linked, C links it again.
+ */
+#include "vmm/soft/jit/hop.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "vmm/soft/access.h"
+#include "vmm/soft/jit/translate.h"
+
+/* Of the code cache, 8 bytes in each so many are words. */
+#define HOP_SHARE 512
+
+/* What no page and epoch add up to: code is not entered there. */
+#define WORD_NONE 1ull
+
+/* Linked again so often, each time after less than these cycles, a jump has
+   different targets in turn, and is looked up like a RET. */
+#define STRIKES      8
+#define STRIKE_SHIFT 20
+
+int hops_create(struct jit *jit, size_t from)
+{
+	struct hops *all = &jit->hops;
+
+	all->max = (uint32_t)(jit->code.size / HOP_SHARE);
+	all->list = calloc(all->max, sizeof(*all->list));
+	if (all->list == NULL)
+		return -ENOMEM;
+	all->words = ALIGN_UP(from, 4096);
+	return 0;
+}
+
+void hops_destroy(struct jit *jit)
+{
+	free(jit->hops.list);
+}
+
+size_t hops_end(const struct jit *jit)
+{
+	return jit->hops.words + jit->hops.max * sizeof(uint64_t);
+}
+
+static uint64_t *word_of(const struct jit *jit, uint32_t n)
+{
+	return (uint64_t *)(void *)(jit->code.write + jit->hops.words) + n;
+}
+
+void hops_forget(struct jit *jit)
+{
+	for (uint32_t n = 0; n < jit->hops.used; n++)
+		*word_of(jit, n) = WORD_NONE;
+}
+
+void hops_drop_to(struct jit *jit, struct block *b)
+{
+	for (uint32_t n = b->hops; n != 0;) {
+		struct hop *x = &jit->hops.list[n - 1];
+
+		*word_of(jit, n - 1) = WORD_NONE;
+		x->to = NULL;
+		n = x->next;
+	}
+	b->hops = 0;
+}
+
+/* -- emitting
+ * --------------------------------------------------------------- */
+
+static void target_in_t0(struct translation_unit *u, int64_t rel)
+{
+	emit_load(&u->e, T0, FRAME(rip_base));
+	if (u->is_32)
+		emit_lea32(&u->e, T0, mem_at(T0, (int32_t)rel));
+	else
+		emit_lea(&u->e, T0, mem_at(T0, (int32_t)rel));
+}
+
+static bool hop_new(struct translation_unit *u, int64_t rel, uint32_t *n)
+{
+	struct hops *all = &u->c->jit->hops;
+
+	if (all->used == all->max || rel != (int32_t)rel)
+		return false;
+	*n = all->used++;
+	all->list[*n] = (struct hop){0};
+	*word_of(u->c->jit, *n) = WORD_NONE;
+	return true;
+}
+
+static uint32_t place_in(const struct jit *jit, const uint8_t *p)
+{
+	return (uint32_t)(p - jit->code.write);
+}
+
+bool hop_emit(struct translation_unit *u, int64_t rel)
+{
+	struct jit *jit = u->c->jit;
+	struct emit *e = &u->e;
+	struct detour *d;
+	uint32_t n;
+
+	if (!hop_new(u, rel, &n))
+		return false;
+	emit_load_near(e, T1, (uint8_t *)word_of(jit, n));
+	emit_load(e, T0, FRAME(here));
+	emit_lea(e, T1, mem_index(T1, T0, 0, 0));
+	emit_pext(e, T1, T1, FRAME(hop_bits));
+	d = detour_add(u, AWAY_HOP, go_if_zero(u), rel);
+	if (d != NULL)
+		d->hop = n;
+	target_in_t0(u, rel);
+	jit->hops.list[n].jump = place_in(jit, emit_jmp(e));
+	return true;
+}
+
+void hop_detour(struct translation_unit *u, const struct detour *d)
+{
+	struct jit *jit = u->c->jit;
+	uint8_t *away;
+
+	target_in_t0(u, d->rel);
+	emit_mov_imm(&u->e, T1, d->hop);
+	away = emit_jmp(&u->e);
+	emit_to(&u->e, away, jit->piece[PIECE_LINK]);
+	jit->hops.list[d->hop].away = place_in(jit, away);
+}
+
+/* -- linking
+ * --------------------------------------------------------------- */
+
+static void list_remove(struct jit *jit, struct block *b, uint32_t n)
+{
+	uint32_t *from = &b->hops;
+
+	while (*from != n + 1)
+		from = &jit->hops.list[*from - 1].next;
+	*from = jit->hops.list[n].next;
+}
+
+static void jump_set(struct jit *jit, uint32_t place, const uint8_t *to)
+{
+	uint8_t *at = jit->code.write + place;
+	struct emit e = {at, at + 4, false};
+
+	emit_to(&e, at, to);
+	codemem_publish();
+}
+
+/* Too many links in a short time: false. */
+static bool is_steady(struct hop *x)
+{
+	uint32_t now = (uint32_t)(__builtin_ia32_rdtsc() >> STRIKE_SHIFT);
+
+	x->strikes = now - x->when < 2 ? x->strikes + 1 : 0;
+	x->when = now;
+	return x->strikes < STRIKES;
+}
+
+static void link_to(struct jit *jit, uint32_t n, struct block *b)
+{
+	struct hop *x = &jit->hops.list[n];
+
+	if (x->to == b)
+		return;
+	if (x->to != NULL)
+		list_remove(jit, x->to, n);
+	x->to = b;
+	x->next = b->hops;
+	b->hops = n + 1;
+	jump_set(jit, x->jump,
+		 jit->code.write + ((const uint8_t *)b->code - jit->code.exec));
+}
+
+const void *hop_link(struct cpu *c, struct tlb *t, uint32_t n)
+{
+	struct jit *jit = c->jit;
+	struct hop *x = &jit->hops.list[n];
+	struct block *b = jit_find(c, t->miss_va);
+
+	if (b == NULL)
+		return NULL;
+	if (!is_steady(x)) {
+		jump_set(jit, x->away, jit->piece[PIECE_LOOK]);
+		return b->code;
+	}
+	link_to(jit, n, b);
+	*word_of(jit, n) = 0 - (t->rip_base + t->epoch);
+	c->vcpu->stats[VM_STAT_JIT_HOPS]++;
+	return b->code;
+}
