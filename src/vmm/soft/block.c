@@ -103,8 +103,17 @@ static const struct insn *exec_warm(struct cpu *c, const struct insn *i)
 	b->insn[0].exec = exec_head;
 	if (c->jit->full || !jit_translate(c, b))
 		return exec_head(c, i);
-	b->insn[0].exec = exec_translated;
 	return exec_translated(c, i);
+}
+
+bool block_is_warm(const struct block *b)
+{
+	return b->insn[0].exec == exec_warm;
+}
+
+void block_is_translated(struct block *b)
+{
+	b->insn[0].exec = exec_translated;
 }
 
 /* After the last instruction, when that is no branch. */

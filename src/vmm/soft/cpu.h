@@ -164,10 +164,11 @@ struct block {
 	const struct insn *link[2]; /* successor's head: taken, fall through */
 	uint16_t count;             /* guest instructions */
 	uint16_t bytes;
-	uint32_t hops;      /* jumps of other pages to it (hop.h) */
-	uint16_t heat;      /* runs in tier 0, up to jit.hot */
-	bool is_hot;        /* takes much of the time */
-	const void *code;   /* translated: the entry by an address */
+	uint32_t hops; /* jumps of other pages to it (hop.h) */
+	uint16_t heat; /* runs in tier 0, up to jit.hot */
+	bool is_hot;   /* takes much of the time */
+	/* Translated: the entry by an address, and that from its page. */
+	const void *code, *near;
 	struct insn insn[]; /* count + 2 */
 };
 
@@ -560,6 +561,9 @@ struct insn *block_single(struct cpu *c, const struct insn *i);
 /* The block with that key, or NULL. */
 const struct block *block_lookup(const struct cpu *c, uint64_t key);
 /* Its translation is replaced when it is next entered. */
+/* It waits for its translation, or another one; it has one. */
+bool block_is_warm(const struct block *b);
+void block_is_translated(struct block *b);
 void block_translate_again(struct cpu *c, struct block *b);
 /* Those around gpa take much of the time. */
 void blocks_found_hot(struct cpu *c, uint64_t gpa);

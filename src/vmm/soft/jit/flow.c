@@ -155,14 +155,20 @@ static bool goes_back(const struct translation_unit *u, int64_t rel)
 
 bool translate_jcc(struct translation_unit *u, const struct rule *rule)
 {
+	int64_t taken = u->i->imm, next = u->i->off + u->i->len;
 	unsigned condition = u->o->op & 15;
 
 	if (!is_plain_branch(u))
 		return false;
 	if (goes_back(u, u->i->imm) && !u->probed)
 		kick_check(u);
-	chain(u, emit_jcc(&u->e, condition), u->i->imm, AWAY_TARGET);
-	chain(u, emit_jmp(&u->e), u->i->off + u->i->len, AWAY_TARGET);
+	if (!can_be_onward(u, next) && can_be_onward(u, taken)) {
+		next = taken;
+		taken = u->i->off + u->i->len;
+		condition ^= 1;
+	}
+	chain(u, emit_jcc(&u->e, condition), taken, AWAY_TARGET);
+	chain_onward(u, next);
 	u->ended = true;
 	return true;
 }
@@ -173,7 +179,7 @@ bool translate_jmp(struct translation_unit *u, const struct rule *rule)
 		return false;
 	if (goes_back(u, u->i->imm) && !u->probed)
 		kick_check(u);
-	chain(u, emit_jmp(&u->e), u->i->imm, AWAY_TARGET);
+	chain_onward(u, u->i->imm);
 	u->ended = true;
 	return true;
 }

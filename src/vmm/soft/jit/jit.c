@@ -106,7 +106,7 @@ void jit_kill(struct cpu *c, struct block *b)
 	if (b->code == NULL)
 		return;
 	at = jit->code.write + ((const uint8_t *)b->code - jit->code.exec);
-	e = (struct emit){at, at + JIT_FAR_BYTES, false};
+	e = (struct emit){at, at + 5, false};
 	emit_to(&e, emit_jmp(&e),
 		jit->code.write + (jit->leave_rip - jit->code.exec));
 	b->code = NULL;
@@ -208,7 +208,7 @@ const struct insn *jit_run(struct cpu *c, const struct block *b)
 
 	t->rip_base = c->gpr[17];
 	frame_fill(c, t);
-	out = c->jit->enter(t, (const uint8_t *)b->code + JIT_FAR_BYTES);
+	out = c->jit->enter(t, b->near);
 	c->vcpu->stats[VM_STAT_JIT_LEAVES]++;
 	t = c->tlb;
 	if (out.block == JIT_EXIT_DONE) {

@@ -66,9 +66,6 @@ struct jit_link {
 #define JIT_SAMPLES   64
 #define JIT_LINK_BITS 14
 #define JIT_LINKS     (256u * 1024)
-/* Bytes of code between a block's entry by an address and that by a jump in
-   the page, whose REG_RIPBASE is the same. */
-#define JIT_FAR_BYTES 26
 
 struct jit {
 	struct codemem code;

@@ -12,7 +12,13 @@
 #include "vmm/soft/handlers.h"
 
 /* Room that a block's code may take, all detours included. */
-#define CODE_MAX (64 * KiB)
+#define CODE_MAX        (64 * KiB)
+/* Beside it: an entry apart, and an end. */
+#define FAR_APART_BYTES 32
+#define ROOM_LEFT       128
+
+/* Blocks that are translated with one, behind it. */
+#define ONWARD_MAX 16
 
 /* -- jumps to blocks that are not translated yet -----------------------------
  */
@@ -105,12 +111,14 @@ static uint64_t arena_offset(const struct translation_unit *u, const void *p)
 	return (uint64_t)((const uint8_t *)p - u->c->arena);
 }
 
+static uint8_t *to_write(const struct jit *jit, const void *exec)
+{
+	return jit->code.write + ((const uint8_t *)exec - jit->code.exec);
+}
+
 static void jump_to_piece(struct translation_unit *u, const uint8_t *exec)
 {
-	struct jit *jit = u->c->jit;
-
-	emit_to(&u->e, emit_jmp(&u->e),
-		jit->code.write + (exec - jit->code.exec));
+	emit_to(&u->e, emit_jmp(&u->e), to_write(u->c->jit, exec));
 }
 
 /* Instruction k, and what follows, by tier 0. */
@@ -276,10 +284,7 @@ void chain(struct translation_unit *u, uint8_t *place, int64_t rel,
 	}
 	to = block_lookup(u->c, key);
 	if (to != NULL && to->code != NULL) {
-		struct jit *jit = u->c->jit;
-		long at = (const uint8_t *)to->code - jit->code.exec;
-
-		emit_to(&u->e, place, jit->code.write + at + JIT_FAR_BYTES);
+		emit_to(&u->e, place, to_write(u->c->jit, to->near));
 		return;
 	}
 	if (is_crossing(u, (uint64_t)rel)) {
@@ -290,6 +295,31 @@ void chain(struct translation_unit *u, uint8_t *place, int64_t rel,
 	detour_add(u, away == AWAY_CALLED ? AWAY_CALLED : AWAY_EXIT, place,
 		   rel);
 	link_add(u, key, place);
+}
+
+static struct block *onward_block(const struct translation_unit *u, int64_t rel)
+{
+	const struct block *to;
+
+	if (rel < 0 || rel >= 4096 || u->room_onward == 0)
+		return NULL;
+	to = block_lookup(u->c, (u->b->key & ~0xfffull) + (uint64_t)rel);
+	if (to == NULL || to == u->b || !block_is_warm(to) ||
+	    to->heat < u->c->jit->hot / 2)
+		return NULL;
+	return (struct block *)(uintptr_t)to;
+}
+
+bool can_be_onward(const struct translation_unit *u, int64_t rel)
+{
+	return onward_block(u, rel) != NULL;
+}
+
+void chain_onward(struct translation_unit *u, int64_t rel)
+{
+	u->onward = onward_block(u, rel);
+	if (u->onward == NULL)
+		chain(u, emit_jmp(&u->e), rel, AWAY_TARGET);
 }
 
 /* -- the walk
@@ -400,16 +430,12 @@ static enum vectors vectors_of(struct translation_unit *u)
 /* Vector instructions may run, or tier 0 runs the block. */
 static void vec_check(struct translation_unit *u, enum vectors vectors)
 {
-	uint8_t *clear;
-
 	if (vectors == NO_VECTORS)
 		return;
 	emit_load(&u->e, T1,
 		  vectors == VECTORS_512 ? FRAME(vec_blocked_512)
 					 : FRAME(vec_blocked));
-	clear = emit_jrcxz(&u->e);
-	detour_add(u, AWAY_EXIT, emit_jmp(&u->e), 0);
-	emit_here8(&u->e, clear);
+	detour_add(u, AWAY_EXIT, go_if_zero(u), 0);
 }
 
 static bool walk(struct translation_unit *u)
@@ -427,7 +453,7 @@ static bool walk(struct translation_unit *u)
 	}
 	if (!u->ended) {
 		u->i = &u->b->insn[1 + u->k];
-		chain(u, emit_jmp(&u->e), u->i->off, AWAY_TARGET);
+		chain_onward(u, u->i->off);
 	}
 	return !u->e.full;
 }
@@ -471,10 +497,9 @@ static bool apart(struct translation_unit *u)
 }
 
 /* T0 is the RIP it was reached by: REG_RIPBASE is a fixed distance off. */
-static void entries_emit(struct translation_unit *u)
+static void far_emit(struct translation_unit *u)
 {
-	uint8_t *begin = u->e.at;
-
+	u->far = u->e.at;
 	emit_op_mem(&u->e, (struct op){.map = MAP_1, .opcode = 0x8d, .w = true},
 		    T1, mem_at(T0, -4096));
 	for (unsigned n = 0; n < 4 && !u->e.full; n++)
@@ -484,28 +509,39 @@ static void entries_emit(struct translation_unit *u)
 	emit_load(&u->e, T0, FRAME(epoch));
 	emit_lea(&u->e, T1, mem_index(T1, T0, 0, 0));
 	emit_store(&u->e, FRAME(here), T1);
-	if (u->e.at != begin + JIT_FAR_BYTES)
-		u->e.full = true;
-	u->near = u->e.at;
+}
+
+/* Of a block whose near entry is where the one before it ends. */
+static void far_emit_apart(struct translation_unit *u)
+{
+	struct jit *jit = u->c->jit;
+	struct emit hot = u->e;
+
+	jit->cold -= FAR_APART_BYTES;
+	u->e.at = jit->code.write + jit->cold;
+	u->e.end = u->e.at + FAR_APART_BYTES;
+	far_emit(u);
+	emit_to(&u->e, emit_jmp(&u->e), u->near);
+	hot.full |= u->e.full;
+	u->e = hot;
 }
 
 /* Who comes to the block's old code goes on in the new one. */
 static void supersede(struct translation_unit *u)
 {
-	struct jit *jit = u->c->jit;
-	const uint8_t *code = u->b->code;
-	uint8_t *old = jit->code.write + (code - jit->code.exec);
-	struct emit e = {old, old + JIT_FAR_BYTES, false};
+	uint8_t *far = to_write(u->c->jit, u->b->code);
+	uint8_t *near = to_write(u->c->jit, u->b->near);
+	struct emit e = {far, far + 5, false};
 
 	/* What is overwritten may be a jump that waits for its target. */
 	for (unsigned k = u->b->count; k <= u->b->count + 1u; k++) {
 		const struct insn *i = &u->b->insn[k];
 
-		link_forget(u, i->off + i->len, old + JIT_FAR_BYTES);
-		link_forget(u, (uint64_t)i->imm, old + JIT_FAR_BYTES);
+		link_forget(u, i->off + i->len, near);
+		link_forget(u, (uint64_t)i->imm, near);
 	}
-	emit_to(&e, emit_jmp(&e), u->near - JIT_FAR_BYTES);
-	e = (struct emit){old + JIT_FAR_BYTES, old + JIT_FAR_BYTES + 5, false};
+	emit_to(&e, emit_jmp(&e), u->far);
+	e = (struct emit){near, near + 5, false};
 	emit_to(&e, emit_jmp(&e), u->near);
 }
 
@@ -520,39 +556,103 @@ static void tell_perf(const struct translation_unit *u, size_t bytes)
 		    c->gpr[17] + u->b->insn[0].off);
 }
 
+/* Its jumps that wait for a target do no more. */
+static void links_take_back(struct jit *jit, uint32_t links)
+{
+	while (jit->link_used > links) {
+		struct jit_link *link = &jit->link[--jit->link_used];
+
+		*link_slot(jit, link->key) = link->next;
+	}
+}
+
+/* The code becomes the block's. */
+static void adopt(struct translation_unit *u, uint8_t *begin)
+{
+	struct cpu *c = u->c;
+	struct jit *jit = c->jit;
+	bool again = u->b->code != NULL;
+
+	links_resolve(u);
+	if (again)
+		supersede(u);
+	u->b->code = jit->code.exec + (u->far - jit->code.write);
+	u->b->near = jit->code.exec + (u->near - jit->code.write);
+	block_is_translated(u->b);
+	tell_perf(u, (size_t)(u->e.at - begin));
+	jit->code.used = (size_t)(u->e.at - jit->code.write);
+	c->vcpu->stats[again ? VM_STAT_JIT_AGAIN : VM_STAT_JIT_BLOCKS]++;
+}
+
+/* b's code at begin; is_onward: it is what comes after what is before it. */
+static bool translate(struct translation_unit *u, struct block *b,
+		      bool is_onward)
+{
+	struct jit *jit = u->c->jit;
+	uint8_t *begin = jit->code.write + jit->code.used;
+	size_t room = jit->cold - jit->code.used;
+	uint32_t links = jit->link_used;
+
+	u->onward = NULL;
+	if (room < ROOM_LEFT) {
+		jit->full = true;
+		return false;
+	}
+	u->b = b;
+	u->e = (struct emit){begin, begin + MIN(room - ROOM_LEFT, CODE_MAX),
+			     false};
+	u->probed = u->ended = false;
+	u->detours = 0;
+	if (!is_onward)
+		far_emit(u);
+	u->near = u->e.at;
+	if (!walk(u) || !apart(u)) {
+		u->onward = NULL;
+		links_take_back(jit, links);
+		jit->full |= u->e.full;
+		return false;
+	}
+	if (is_onward)
+		far_emit_apart(u);
+	adopt(u, begin);
+	return true;
+}
+
+/* What was to come after b is not there: a jump, should it be one day. */
+static void end_emit(struct translation_unit *u, struct block *b, uint64_t key)
+{
+	struct jit *jit = u->c->jit;
+	uint8_t *begin = jit->code.write + jit->code.used;
+	uint8_t *place;
+
+	u->b = b;
+	u->e = (struct emit){begin, begin + ROOM_LEFT / 2, false};
+	place = emit_jmp(&u->e);
+	link_add(u, key, place);
+	emit_here(&u->e, place);
+	leave_emit(u, b->count);
+	jit->code.used = (size_t)(u->e.at - jit->code.write);
+}
+
 bool jit_translate(struct cpu *c, struct block *b)
 {
 	struct jit *jit = c->jit;
 	struct translation_unit *u = jit->unit;
-	size_t room = jit->cold - jit->code.used;
-	uint32_t links = jit->link_used;
-	bool again = b->code != NULL;
-	uint8_t *begin = jit->code.write + jit->code.used;
 
 	u->c = c;
-	u->b = b;
 	u->is_32 = c->code_size == 4;
-	u->e = (struct emit){begin, begin + MIN(room, CODE_MAX), false};
-	u->probed = u->ended = false;
-	u->detours = 0;
-	entries_emit(u);
-	if (!walk(u) || !apart(u)) {
-		while (jit->link_used > links) {
-			struct jit_link *link = &jit->link[--jit->link_used];
-
-			*link_slot(jit, link->key) = link->next;
-		}
-		jit->full |= u->e.full;
+	jit->code.used = ALIGN_UP(jit->code.used, 4);
+	u->room_onward = jit->verify != NULL ? 0 : ONWARD_MAX;
+	if (!translate(u, b, false))
 		return false;
+	while (u->onward != NULL) {
+		struct block *last = u->b, *next = u->onward;
+
+		u->room_onward--;
+		if (!translate(u, next, true))
+			end_emit(u, last, next->key);
 	}
-	links_resolve(u);
-	if (again)
-		supersede(u);
-	b->code = jit->code.exec + jit->code.used;
-	tell_perf(u, (size_t)(u->e.at - begin));
-	jit->code.used += ALIGN_UP((size_t)(u->e.at - begin), 4);
 	codemem_publish();
-	c->vcpu->stats[again ? VM_STAT_JIT_AGAIN : VM_STAT_JIT_BLOCKS]++;
 	c->vcpu->stats[VM_STAT_JIT_BYTES] =
 	    jit->code.used + jit->code.size - jit->cold;
 	return true;

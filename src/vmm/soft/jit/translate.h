@@ -55,9 +55,9 @@ struct translation_unit {
 	struct cpu *c;
 	struct block *b;
 	struct emit e;
-	bool is_32;    /* 32-bit code, else 64-bit code */
-	uint8_t *near; /* its second entry */
-	uint8_t *loop; /* where it jumps to when that is itself */
+	bool is_32;          /* 32-bit code, else 64-bit code */
+	uint8_t *far, *near; /* its entries */
+	uint8_t *loop;       /* where it jumps to when that is itself */
 	/* The instruction under way. */
 	unsigned k;
 	const struct insn *i;
@@ -66,6 +66,8 @@ struct translation_unit {
 	const struct simd_row *row; /* of a vector one */
 	bool probed;                /* a kick is seen before the block's end */
 	bool ended;
+	struct block *onward; /* what comes next in the code, too */
+	unsigned room_onward; /* so many more */
 	struct detour detour[DETOUR_MAX];
 	unsigned detours;
 };
@@ -152,6 +154,10 @@ struct detour *detour_add(struct translation_unit *u, enum away kind,
 /* The jump whose distance is at place goes to REG_RIPBASE + rel. */
 void chain(struct translation_unit *u, uint8_t *place, int64_t rel,
 	   enum away away);
+/* At the block's end to REG_RIPBASE + rel, without a jump where what is there
+   can be translated right behind it. */
+void chain_onward(struct translation_unit *u, int64_t rel);
+bool can_be_onward(const struct translation_unit *u, int64_t rel);
 /* To linear address T0; missed(away) when no block is known there. */
 void lookup_check(struct translation_unit *u, uint8_t **missed);
 void lookup_jump(struct translation_unit *u);
