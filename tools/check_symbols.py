@@ -29,7 +29,7 @@ ALLOWED = {
     "cpu_model_has", "cpu_model_is_amd", "cpu_model_maxphyaddr",
     "cpu_model_xcr0",
     # Making a VM.
-    "cpu_model_restrict",
+    "cpu_model_restrict", "host_tsc_is_clock",
     "_GLOBAL_OFFSET_TABLE_",
 }
 

@@ -2,8 +2,11 @@
 /* vm_clock: guest time, and the arithmetic between ns and ticks. */
 #include "vmm/clock.h"
 
+#include <fcntl.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <time.h>
+#include <unistd.h>
 #include <x86intrin.h>
 
 #include "base/bits.h"
@@ -141,6 +144,20 @@ static void sample(uint64_t *ns, uint64_t *tsc)
 			*tsc = before + (after - before) / 2;
 		}
 	}
+}
+
+bool host_tsc_is_clock(void)
+{
+	static const char name[] = "/sys/devices/system/clocksource/"
+				   "clocksource0/current_clocksource";
+	char source[8] = "";
+	int fd = open(name, O_RDONLY | O_CLOEXEC), mode;
+	ssize_t len = fd < 0 ? 0 : read(fd, source, sizeof(source) - 1);
+
+	if (fd >= 0)
+		close(fd);
+	return len > 0 && strcmp(source, "tsc\n") == 0 &&
+	       prctl(PR_GET_TSC, &mode) == 0 && mode == PR_TSC_ENABLE;
 }
 
 uint64_t host_tsc_hz(void)

@@ -40,6 +40,8 @@ uint64_t ns_to_ticks(uint64_t ns, uint64_t hz);
 /* The first ns at which that counter shows ticks (rounded up). */
 uint64_t ticks_to_ns(uint64_t ticks, uint64_t hz);
 
+/* Does the host's clock go by its TSC, the same on all CPUs? */
+bool host_tsc_is_clock(void);
 /* The host's TSC frequency in Hz, measured; 1 GHz if it has no usable one. */
 uint64_t host_tsc_hz(void);
 

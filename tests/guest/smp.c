@@ -534,6 +534,49 @@ static void shootdown(void)
 	check(wait_for(&seen, ~0u), "vCPU 1 ends");
 }
 
+/* -- one TSC ------------------------------------------------------------------
+ */
+
+static volatile uint64_t last_tsc;
+static volatile uint32_t tsc_lock, tsc_turns[CPU_MAX], tsc_back;
+
+/* Several did: not all, where they share few of the host's CPUs. */
+static bool took_turns(void)
+{
+	unsigned count = 0;
+
+	for (unsigned n = 0; n < cpus; n++)
+		count += tsc_turns[n] > 10;
+	return count > 1;
+}
+
+/* In turn, each after what another has read. */
+static void read_in_turn(unsigned id)
+{
+	uint64_t begin = rdtsc(), now;
+
+	do {
+		while (__atomic_exchange_n(&tsc_lock, 1, __ATOMIC_ACQUIRE))
+			__asm__ volatile("pause");
+		__asm__ volatile("lfence" ::: "memory");
+		now = rdtsc();
+		tsc_back += now < last_tsc;
+		last_tsc = now;
+		tsc_turns[id]++;
+		__atomic_store_n(&tsc_lock, 0, __ATOMIC_RELEASE);
+	} while (now - begin < 100000000 ||
+		 (!took_turns() && now - begin < 20000000000));
+	__atomic_fetch_add(&up, 1, __ATOMIC_SEQ_CST);
+}
+
+static void one_tsc(void)
+{
+	last_tsc = 0;
+	on_all(read_in_turn, "all read the TSC");
+	check(took_turns(), "in turn");
+	check_eq(tsc_back, 0, "and none finds it behind another's");
+}
+
 void payload(void)
 {
 	cpus = cpu_count();
@@ -548,6 +591,7 @@ void payload(void)
 		rounds = 100;
 	part(locked);
 	part(shootdown);
+	part(one_tsc);
 	part(xapic);
 	part(x2apics);
 }

@@ -22,6 +22,7 @@
 
 #include "base/bits.h"
 #include "vmm/soft/insn.h"
+#include "vmm/soft/tsc.h"
 #include "vmm/vm.h"
 #include "x86/cr.h"
 #include "x86/exc.h"
@@ -97,12 +98,22 @@ struct tlb {
 	uint64_t fs_bits, gs_bits;
 	uint64_t no_if, no_df, no_ac; /* all bits but that of RFLAGS */
 	uint64_t arith_bits;          /* RFLAGS_ARITH */
+	uint64_t low_5, low_6;        /* bits in a word */
+	uint64_t tsc_bits;            /* of what is not below TSC_WINDOW */
 	uint64_t scratch;             /* of one instruction */
 	/* Of a piece (pieces.h): an address, what is wanted of it, the
 	   answer. */
 	uint64_t miss_va, miss_what, miss_answer;
 	const void *miss_code;
 	uint64_t wandering; /* a block with a probe that misses much */
+	/* What tlb.c knows of the table, where a look at it is cheap. */
+	uint64_t space;         /* CR3 base | PCID it was filled under */
+	uint8_t id, targets_of; /* code size and side of CPL 0 (tlb.c) */
+	bool is_user;
+	bool targets_global; /* all of them are global pages' */
+	bool has_global;     /* a slot that is in no journal */
+	uint32_t tlb_journaled, target_journaled; /* > size: lost */
+	unsigned huge_count;                      /* > TLB_HUGE: lost */
 	/* The page that each probe in translated code found last: a tag, or
 	   site_none, and then the addend that leads nowhere; and which pages
 	   are in there, by site_page_bits. */
@@ -118,18 +129,10 @@ struct tlb {
 	uint8_t slot[TLB_SIZE]; /* tlb.c: journaled, global */
 	uint16_t tlb_journal[TLB_JOURNAL];
 	uint32_t target_journal[TARGET_JOURNAL];
-	uint32_t tlb_journaled, target_journaled; /* > size: lost */
-	bool targets_global; /* all of them are global pages' */
-	bool has_global;     /* a slot that is in no journal */
 	/* Hashed sets of 4 KiB and 4 MiB pieces: with targets in them; with
 	   pages over 4 KiB. */
 	uint64_t target_page[64], target_region[64], large_region[64];
 	uint64_t huge[TLB_HUGE]; /* 1 GiB pages */
-	unsigned huge_count;     /* > TLB_HUGE: lost */
-	bool is_user;
-	uint8_t id;
-	uint8_t targets_of; /* code size and side of CPL 0 (tlb.c) */
-	uint64_t space;     /* CR3 base | PCID it was filled under */
 };
 
 #define TLB_USER_TABLES 8
@@ -318,6 +321,8 @@ struct cpu {
 	uint64_t fpu_ip, fpu_dp;
 	uint16_t fpu_opcode;
 
+	struct tsc_copy tsc;
+
 	bool cap_hlt, cap_pause, cap_mtrap, cap_bpt;
 };
 
@@ -358,6 +363,7 @@ struct soft_vm {
 	bool jit_perfmap;     /* soft.jit.perfmap */
 	int perfmap;          /* then: a file, or -errno */
 	bool null_keeps_base; /* AMD: loading null leaves FS.base, GS.base */
+	struct tsc_lines tsc;
 	bool rotate_keeps_of; /* the host's, by an immediate (exec_shift.c) */
 	/* By guest page; bit n = vCPU n. Lazily touched. */
 	_Atomic uint32_t *code_mask;  /* has blocks from this page */

@@ -384,8 +384,7 @@ EXEC(rdtsc)
 	uint64_t tsc;
 
 	check_tsd(c, i);
-	vec_leave(c);
-	tsc = vcpu_tsc(c->vcpu);
+	tsc = soft_tsc(c);
 	SET32(REG_RAX, tsc);
 	SET32(REG_RDX, tsc >> 32);
 	return next(c, i);
@@ -396,8 +395,7 @@ EXEC(rdtscp)
 	uint64_t tsc;
 
 	check_tsd(c, i);
-	vec_leave(c);
-	tsc = vcpu_tsc(c->vcpu);
+	tsc = soft_tsc(c);
 	SET32(REG_RAX, tsc);
 	SET32(REG_RDX, tsc >> 32);
 	SET32(REG_RCX, c->msr[VCPU_MSR_TSC_AUX]);

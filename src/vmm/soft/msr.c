@@ -196,14 +196,15 @@ static int write_base(struct cpu *c, uint32_t msr, uint64_t value)
 
 static uint64_t read_tsc(struct cpu *c, uint32_t msr)
 {
-	return vcpu_tsc(c->vcpu);
+	return soft_tsc(c);
 }
 
 /* A write of either moves the other by as much (SDM vol. 3, 18.17.3). */
 static int write_tsc(struct cpu *c, uint32_t msr, uint64_t value)
 {
-	uint64_t delta = value - vcpu_tsc(c->vcpu);
+	uint64_t delta = value - soft_tsc(c);
 
+	c->tsc = (struct tsc_copy){0};
 	c->vcpu->state.tsc_offset += delta;
 	c->vcpu->state.tsc_adjust += delta;
 	vcpu_tsc_changed(c->vcpu);
@@ -217,6 +218,7 @@ static uint64_t read_tsc_adjust(struct cpu *c, uint32_t msr)
 
 static int write_tsc_adjust(struct cpu *c, uint32_t msr, uint64_t value)
 {
+	c->tsc = (struct tsc_copy){0};
 	c->vcpu->state.tsc_offset += value - c->vcpu->state.tsc_adjust;
 	c->vcpu->state.tsc_adjust = value;
 	vcpu_tsc_changed(c->vcpu);

@@ -361,6 +361,7 @@ static void after_escape(struct cpu *c, enum escape why)
 static void enter(struct cpu *c, struct vm_exit *exit)
 {
 	c->exit = exit;
+	c->tsc = (struct tsc_copy){0};
 	c->delivering = false;
 	c->link_from = NULL;
 	c->alone = false;

@@ -48,14 +48,18 @@ static bool is_flat(const struct cpu *c)
 	       is_flat_data(&c->seg[SEG_ES]);
 }
 
+static void mode_key_set(struct cpu *c, bool real, uint64_t flat)
+{
+	c->mode_key =
+	    ((uint64_t)c->code_size << 1 | (c->cpl != 0) | (uint64_t)real << 5)
+		<< MODE_KEY_SHIFT |
+	    flat;
+	live_tag_update(c);
+}
+
 static void mode_key_update(struct cpu *c)
 {
-	c->mode_key = ((uint64_t)c->code_size << 1 | (c->cpl != 0) |
-		       (uint64_t)is_real_or_v86(c) << 5)
-		      << MODE_KEY_SHIFT;
-	if (is_flat(c))
-		c->mode_key |= MODE_KEY_FLAT;
-	live_tag_update(c);
+	mode_key_set(c, is_real_or_v86(c), is_flat(c) ? MODE_KEY_FLAT : 0);
 }
 
 void cpu_segments_changed(struct cpu *c)
@@ -66,6 +70,12 @@ void cpu_segments_changed(struct cpu *c)
 
 void cpu_level_changed(struct cpu *c)
 {
+	if (likely(is_long_mode(c) && c->seg[SEG_CS].access & AR_L)) {
+		c->code_size = 8;
+		mode_key_set(c, false, MODE_KEY_FLAT);
+		mmu_mode_changed(c);
+		return;
+	}
 	c->code_size = code_size(c);
 	if (!(c->cr0 & CR0_PE))
 		c->cpl = 0;

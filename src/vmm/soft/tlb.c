@@ -88,6 +88,15 @@ static void sites_drop_page(struct tlb *t, uint64_t va)
 	t->site_page[page] = others;
 }
 
+/* What is remembered of the page of a slot, which is about to go. */
+static void sites_drop_slot(struct tlb *t, unsigned n)
+{
+	if (t->read[n] != tag_none(n))
+		sites_drop_page(t, 0 - t->read[n]);
+	else if (t->write[n] != tag_none(n))
+		sites_drop_page(t, 0 - t->write[n]);
+}
+
 static void slot_clear(struct tlb *t, unsigned n)
 {
 	t->read[n] = t->write[n] = t->exec[n] = tag_none(n);
@@ -121,13 +130,15 @@ static void tlb_clear(struct tlb *t)
 	targets_clear(t);
 }
 
+/* Probes remember no more pages than slots hold, tlb_fill() sees to that. */
 static void tlb_clear_nonglobal(struct tlb *t)
 {
 	if (t->tlb_journaled > TLB_JOURNAL) {
 		tlb_clear(t);
-	} else if (t->tlb_journaled != 0) {
+	} else {
+		for (unsigned k = 0; k < t->tlb_journaled; k++)
+			sites_drop_slot(t, t->tlb_journal[k]);
 		journal_clear(t);
-		sites_clear(t);
 	}
 	if (!t->targets_global)
 		targets_clear(t);
@@ -183,6 +194,9 @@ static struct tlb *table_create(struct cpu *c, unsigned id, uint64_t none)
 	t->no_df = ~(uint64_t)RFLAGS_DF;
 	t->no_ac = ~(uint64_t)RFLAGS_AC;
 	t->arith_bits = RFLAGS_ARITH;
+	t->low_5 = 31;
+	t->low_6 = 63;
+	t->tsc_bits = ~(TSC_WINDOW - 1);
 	t->has_global = true; /* so that all of it is cleared */
 	tlb_clear(t);
 	return t;
@@ -581,9 +595,9 @@ void tlb_fill(struct cpu *c, struct tlb *t, uint64_t va, uint64_t gpa,
 	if (unlikely(c->debug_data != 0) && debug_data_page(c, va))
 		return;
 	if (!slot_holds(t, n, va) || t->addend[n] != addend) {
-		/* Whoever protects a page finds its writers here. */
-		if (t->write[n] != tag_none(n))
-			sites_drop_page(t, 0 - t->write[n]);
+		/* Whoever protects a page, or drops those of a space, finds
+		   here what probes remember. */
+		sites_drop_slot(t, n);
 		slot_clear(t, n);
 	}
 	t->addend[n] = addend;

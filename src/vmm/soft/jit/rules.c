@@ -291,7 +291,7 @@ static bool inc_dec(struct translation_unit *u, const struct rule *rule)
 static bool bit_test(struct translation_unit *u, const struct rule *rule)
 {
 	if (u->i->flags & INSN_MEM && u->o->operands == OPERANDS_E_G)
-		return false;
+		return translate_bit_string(u, rule);
 	return as_is(u, rule);
 }
 
@@ -608,6 +608,7 @@ const struct rule rules[] = {
 	RULE(clac, translate_clac, NONE, NONE, 0)
 	RULE(stac, translate_stac, NONE, NONE, 0)
 	RULE(pushf, translate_pushf, NONE, NONE, 0)
+	RULE(rdtsc, translate_rdtsc, NONE, NONE, 0)
 	RULE(swapgs, translate_swapgs, NONE, NONE, 0)
 	RULE(movfromseg, translate_movfromseg, W, NONE, 2)
 	RULE(movfromcr, translate_movfromcr, W, NONE, 0)

@@ -189,6 +189,117 @@ bool translate_movfromcr(struct translation_unit *u, const struct rule *rule)
 	return true;
 }
 
+/* -- time -------------------------------------------------------------------
+ */
+
+static void emit_rorx_32(struct emit *e, unsigned to, unsigned from)
+{
+	struct op rorx = {.map = MAP_0F3A,
+			  .prefix = 0xf2,
+			  .opcode = 0xf0,
+			  .vex = true,
+			  .w = true};
+
+	emit_op_reg(e, rorx, to, from);
+	emit_imm(e, 32, 1);
+}
+
+/*
+ * By the vCPU's copy of the line (tsc.h), while that is good. RAX and RDX are
+ * lost where it is not: at CPL 0 tier 0 does not fault.
+ */
+bool translate_rdtsc(struct translation_unit *u, const struct rule *rule)
+{
+	struct op mulx = {.map = MAP_0F38,
+			  .prefix = 0xf2,
+			  .opcode = 0xf6,
+			  .vex = true,
+			  .w = true,
+			  .vvvv = HOST_RAX};
+	struct emit *e = &u->e;
+	uint8_t *good;
+
+	if (u->c->cpl != 0 || u->c->jit->verify != NULL)
+		return false;
+	emit_op_plain(e, (struct op){.map = MAP_0F, .opcode = 0x31});
+	emit_rorx_32(e, T0, HOST_RDX);
+	emit_lea(e, T0, mem_index(T0, HOST_RAX, 0, 0));
+	emit_load(e, T1, FRAME(cpu));
+	emit_load(e, T1, mem_at(T1, OF_CPU(tsc.minus_from)));
+	emit_lea(e, T0, mem_index(T0, T1, 0, 0));
+	emit_pext(e, T1, T0, FRAME(tsc_bits));
+	good = emit_jrcxz(e);
+	detour_add(u, AWAY_INTERP, emit_jmp(e), 0);
+	emit_here8(e, good);
+	emit_load(e, T1, FRAME(cpu));
+	emit_rorx_32(e, HOST_RDX, T0);
+	emit_op_mem(e, mulx, T0, mem_at(T1, OF_CPU(tsc.slope)));
+	emit_load(e, T1, mem_at(T1, OF_CPU(tsc.value)));
+	emit_lea(e, T0, mem_index(T0, T1, 0, 0));
+	emit_mov32(e, HOST_RAX, T0);
+	emit_rorx_32(e, HOST_RDX, T0);
+	emit_mov32(e, HOST_RDX, HOST_RDX);
+	return true;
+}
+
+/* -- bit strings --------------------------------------------------------------
+ */
+
+/* T1 becomes the number of the word that bit is in, by its sign, too. */
+static void word_number(struct translation_unit *u)
+{
+	bool wide = u->i->lsize == 3;
+	struct op sarx = {.map = MAP_0F38,
+			  .prefix = 0xf3,
+			  .opcode = 0xf7,
+			  .vex = true,
+			  .w = wide,
+			  .vvvv = T1};
+	unsigned bit = u->d.reg;
+
+	emit_mov_imm(&u->e, T1, wide ? 6 : 5);
+	if (host_of(bit) == HOST_NONE)
+		emit_op_mem(&u->e, sarx, T1, slot_of(bit));
+	else
+		emit_op_reg(&u->e, sarx, T1, host_of(bit));
+	if (!wide)
+		emit_op_reg(&u->e, OP1(0x63, .w = true), T1, T1);
+}
+
+/* BT, BTS, BTR, BTC of a bit anywhere from the operand on: in the word that it
+   is in. */
+bool translate_bit_string(struct translation_unit *u, const struct rule *rule)
+{
+	const struct insn *i = u->i;
+	unsigned bit = u->d.reg, from = host_of(bit);
+	struct emit *e = &u->e;
+	struct mem mem;
+
+	if (i->lsize < 2 || i->asize != 3 || i->seg >= SEG_FS ||
+	    !address_possible(u))
+		return false;
+	offset_emit(u, T0);
+	word_number(u);
+	emit_lea(e, T0, mem_index(T0, T1, i->lsize, 0));
+	mem = probe_emit(u, mem_at(T0, 0),
+			 (struct probe){.bytes = (uint8_t)(1u << i->lsize),
+					.write = rule->first & USE_W,
+					.away = AWAY_INTERP});
+	mem = mem_in_t0(u, mem);
+	if (from == HOST_NONE) {
+		from = T1;
+		emit_load(e, T1, slot_of(bit));
+	}
+	emit_pext(e, T1, from, i->lsize == 3 ? FRAME(low_6) : FRAME(low_5));
+	emit_op_mem(e,
+		    (struct op){.map = MAP_0F,
+				.opcode = u->o->op,
+				.lock = i->flags & INSN_LOCK,
+				.w = i->lsize == 3},
+		    T1, mem);
+	return true;
+}
+
 /* -- by tier 0's function ----------------------------------------------------
  */
 

@@ -108,6 +108,8 @@ bool translate_sti(struct translation_unit *u, const struct rule *rule);
 bool translate_cld(struct translation_unit *u, const struct rule *rule);
 bool translate_clac(struct translation_unit *u, const struct rule *rule);
 bool translate_stac(struct translation_unit *u, const struct rule *rule);
+bool translate_rdtsc(struct translation_unit *u, const struct rule *rule);
+bool translate_bit_string(struct translation_unit *u, const struct rule *rule);
 bool translate_pushf(struct translation_unit *u, const struct rule *rule);
 bool translate_swapgs(struct translation_unit *u, const struct rule *rule);
 bool translate_movfromseg(struct translation_unit *u, const struct rule *rule);

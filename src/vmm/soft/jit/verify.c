@@ -212,6 +212,22 @@ static uint64_t memory_va(const struct cpu *c, const struct insn *i)
 	return address_of(c, i->seg < SEG_FS ? va : va + c->seg[i->seg].base);
 }
 
+static bool is_bit_string(const struct insn *i)
+{
+	const struct opcode *o = &opcode_table[i->op];
+	const struct handler *h = o->handler;
+
+	return o->operands == OPERANDS_E_G && i->flags & INSN_MEM &&
+	       (h == &h_bt || h == &h_bts || h == &h_btr || h == &h_btc);
+}
+
+static int64_t bit_of(struct cpu *c, const struct insn *i)
+{
+	return i->lsize == 3   ? (int64_t)REG64(c, i->b)
+	       : i->lsize == 2 ? (int32_t)REG32(c, i->b)
+			       : (int16_t)REG16(c, i->b);
+}
+
 /* Bytes of the memory that i reads or writes, and where; 0: none. */
 static unsigned operand_find(struct cpu *c, const struct insn *i, uint64_t *va)
 {
@@ -220,10 +236,11 @@ static unsigned operand_find(struct cpu *c, const struct insn *i, uint64_t *va)
 
 	if (i->op != OP_NONE_ROW) {
 		h = opcode_table[i->op].handler;
-		*va = h == &h_push    ? below_stack(c)
-		      : h == &h_leave ? address_of(c, c->gpr[5])
-				      : address_of(c, c->gpr[4]);
-		if (h == &h_push || h == &h_pop || h == &h_leave || h == &h_ret)
+		*va = h == &h_push || h == &h_pushf ? below_stack(c)
+		      : h == &h_leave               ? address_of(c, c->gpr[5])
+						    : address_of(c, c->gpr[4]);
+		if (h == &h_push || h == &h_pop || h == &h_leave ||
+		    h == &h_ret || h == &h_pushf)
 			return stack_word(c);
 		if (h == &h_lea || h == &h_nop)
 			return 0;
@@ -232,6 +249,8 @@ static unsigned operand_find(struct cpu *c, const struct insn *i, uint64_t *va)
 	if (!(i->flags & INSN_MEM))
 		return 0;
 	*va = memory_va(c, i);
+	if (i->op != OP_NONE_ROW && is_bit_string(i))
+		*va += (uint64_t)(bit_of(c, i) >> (i->lsize + 3)) << i->lsize;
 	return bytes;
 }
 
