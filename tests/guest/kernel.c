@@ -284,6 +284,59 @@ static void selectors(void)
 	check_eq(bad, 0, "selectors, to registers and to memory");
 }
 
+/* -- bit strings
+ * ---------------------------------------------------------------
+ */
+
+#define WORDS 16
+
+/* BTS, BTR, BTC or BT of bit n of words[WORDS / 2] on; RAX: CF. */
+#define BIT_STRING(insn, reg, bit)                                             \
+	({                                                                     \
+		uint64_t cf_;                                                  \
+		__asm__ volatile("movq %2, %%" reg "\n\t" insn                 \
+				 ", (%1)\n\tsbbq %0, %0"                       \
+				 : "=a"(cf_)                                   \
+				 : "d"(words + WORDS / 2), "S"((int64_t)(bit)) \
+				 : reg, "memory", "cc");                       \
+		cf_ != 0;                                                      \
+	})
+
+static uint64_t words[WORDS];
+
+/* The bit becomes set, clear or the other; was it what BT and CF say? */
+static bool bit_was(int64_t n, unsigned how, bool cf)
+{
+	static uint64_t model[WORDS];
+	uint64_t at = (uint64_t)(n + WORDS / 2 * 64), bit = BIT(at % 64);
+	uint64_t *word = &model[at / 64];
+	bool was = (*word & bit) != 0, same = true;
+
+	*word = how == 0   ? *word | bit
+		: how == 1 ? *word & ~bit
+		: how == 2 ? *word ^ bit
+			   : *word;
+	for (unsigned k = 0; k < WORDS; k++)
+		same &= model[k] == words[k];
+	return same && was == cf;
+}
+
+static void bit_strings(void)
+{
+	bool ok = true;
+
+	for (unsigned k = 0; k < 20 * HOT; k++) {
+		int64_t n = (int64_t)(k * 0x9e3779b9u % 1000) - 500;
+
+		ok &= bit_was(n, 0, BIT_STRING("btsq %%rbx", "rbx", n));
+		ok &= bit_was(-n, 2, BIT_STRING("lock btcq %%r14", "r14", -n));
+		ok &= bit_was(n / 2, 3, BIT_STRING("btl %%ecx", "rcx", n / 2));
+		ok &= bit_was(n, 1, BIT_STRING("lock btrl %%r13d", "r13", n));
+		ok &= bit_was(n, 2, BIT_STRING("btcl %%r9d", "r9", n));
+	}
+	check(ok, "bits before and behind their operand");
+}
+
 /* -- instructions in two pages ------------------------------------------------
  */
 
@@ -362,6 +415,36 @@ static void crossings(void)
 	map_page(V, 0);
 }
 
+/* JMP to an instruction in two pages, which becomes one in one page while
+   nothing of the code that leads there is written to. */
+static void crossing_no_more(void)
+{
+	static const uint8_t jump[] = {0xe9, 0xf7, 0x0f, 0, 0}; /* to 4092 */
+	static const uint8_t move[] = {0xb8, 1, 2, 3, 4, 0xc3};
+	unsigned bad = 0;
+
+	page[0] = page_alloc(); /* where no code was */
+	for (unsigned n = 0; n < sizeof(jump); n++)
+		((volatile uint8_t *)page[0])[n] = jump[n];
+	put_across(move, sizeof(move), 4);
+	map_page(V, address(page[0]) | PTE_P);
+	map_page(V + 4096, address(page[1]) | PTE_P);
+	for (unsigned n = 0; n < HOT; n++)
+		bad += call(V, 0) != 0x04030201;
+	check_eq(bad, 0, "a jump to an instruction in two pages");
+	map_page(V + 4096, 0);
+	((volatile uint8_t *)page[0])[4092] = 0xc3;
+	fault_clear();
+	__asm__ volatile("movq $2f, try_resume\n\tmovq %%rsp, %%rbx\n\t"
+			 "call *%0\n"
+			 "2:\tmovq %%rbx, %%rsp\n\tmovq $0, try_resume"
+			 :
+			 : "a"(V)
+			 : "memory", "rcx", "rbx");
+	check_eq(fault.vector, NO_FAULT, "which is none any more: no #PF");
+	map_page(V, 0);
+}
+
 void payload(void)
 {
 	for (unsigned n = 0; n < 3; n++)
@@ -372,5 +455,7 @@ void payload(void)
 	part(shadows);
 	part(flags);
 	part(selectors);
+	part(bit_strings);
 	part(crossings);
+	part(crossing_no_more);
 }

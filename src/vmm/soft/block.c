@@ -678,15 +678,19 @@ const struct insn *block_crossing(struct cpu *c)
 	struct block *b = scratch_block(c);
 	unsigned off = c->rip & 4095;
 	_Alignas(8) uint8_t bytes[16];
-	uint64_t first, second;
+	uint64_t first = c->rip - off, second = first + 4096;
 	struct insn i;
 
+	/* Nobody keeps it from becoming a shorter one, for which the second
+	   page does not matter. */
+	if (!tlb_match(c->tlb->exec[tlb_place(first)], first) ||
+	    !tlb_match(c->tlb->exec[tlb_place(second)], second))
+		return NULL;
 	*b = (struct block){.count = 1};
 	c->block = b;
-	c->gpr[17] = c->rip - off;
-	first = fetch_gpa(c, c->rip - off);
-	second = fetch_gpa(c, c->rip - off + 4096);
-	crossing_bytes(c->ram + first, off, c->ram + second, bytes);
+	c->gpr[17] = first;
+	crossing_bytes(c->ram + fetch_gpa(c, first), off,
+		       c->ram + fetch_gpa(c, second), bytes);
 	if (crossing_decode(c, bytes, off, &i) <= 0)
 		return NULL;
 	c->retired++;
