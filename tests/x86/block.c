@@ -83,6 +83,8 @@ static uint64_t data_address(uint64_t *rng)
 		return 0 - (uint64_t)below(rng, 65);
 	case 6:
 		return TEST_CODE + 0xc00 + below(rng, 0x410);
+	case 7:
+		return TEST_ROM + 0x100 + below(rng, 0xe00);
 	default:
 		return va & ~(uint64_t)(below(rng, 2) ? 31 : 0);
 	}
@@ -202,6 +204,8 @@ static void put_simd_opcode(struct code_block *b, const struct simd_form *f)
 			put(b, 0x38);
 		if (row->map == MAP_0F3A)
 			put(b, 0x3a);
+	} else if (f->mem && f->rm & 8) { /* x87 */
+		put(b, 0x41);
 	}
 	put(b, row->op);
 }
@@ -257,6 +261,25 @@ static void put_any_simd(struct code_block *b, uint64_t *rng)
 {
 	put_simd(b, simd_row(below(rng, simd_count())),
 		 below(rng, 2) ? data_address(rng) : 0, rng);
+}
+
+/* x87 instructions in a row, and what control words make of them. */
+static void put_x87(struct code_block *b, uint64_t *rng)
+{
+	for (unsigned n = 2 + below(rng, 6); n > 0;) {
+		const struct simd_row *row = simd_row(below(rng, simd_count()));
+
+		if (!(row->attr & S_X87) ||
+		    (below(rng, 4) == 0 && strcmp(row->name, "fldcw") != 0))
+			continue;
+		n--;
+		put_simd(b, row,
+			 !(row->attr & S_MEM) ? 0
+			 : below(rng, 4)
+			     ? TEST_DATA + below(rng, TEST_AREA - 16)
+			     : data_address(rng),
+			 rng);
+	}
 }
 
 bool block_simd(struct code_block *b, unsigned row, uint64_t va, uint64_t *rng)
@@ -385,6 +408,9 @@ static void put_one(struct code_block *b, uint64_t *rng)
 		break;
 	case 9:
 		put_thread_local(b, rng);
+		break;
+	case 10:
+		put_x87(b, rng);
 		break;
 	default:
 		put_general(b, rng);

@@ -13,6 +13,7 @@
 #define TEST_CODE   (TEST_BASE + 0x10000u)
 #define TEST_DATA   (TEST_BASE + 0x14000u) /* two pages, nothing around */
 #define TEST_STACK  (TEST_BASE + 0x18000u) /* two pages, nothing around */
+#define TEST_ROM    (TEST_BASE + 0x1c000u) /* one page that guests only read */
 #define TEST_FIRST  (TEST_CODE + 0x400u)   /* the instruction */
 #define TEST_AREA   0x2000u                /* of data and of stack */
 #define CODE_FILLER 0xf4                   /* HLT: #GP at CPL 3 */

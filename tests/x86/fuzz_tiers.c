@@ -93,6 +93,7 @@ static int make_memory(void)
 	if (all == MAP_FAILED)
 		return -1;
 	mprotect(all, TEST_TABLES, PROT_READ | PROT_WRITE);
+	mprotect((void *)(uintptr_t)TEST_ROM, 4096, PROT_READ | PROT_WRITE);
 	for (unsigned k = 0; k < AREAS; k++)
 		mprotect(area(k), area_bytes(k), PROT_READ | PROT_WRITE);
 	return 0;
@@ -370,6 +371,7 @@ static bool create_guests(enum guest_mode mode)
 			if (run.guest[n][tier] == NULL)
 				return false;
 		}
+	guest_map_rom();
 	run.tier = run.guest[0];
 	return true;
 }

@@ -61,6 +61,14 @@ static void make_tables(void)
 	map_pages(pt, TEST_STACK, 2);
 }
 
+void guest_map_rom(void)
+{
+	uint64_t *pt = (uint64_t *)(uintptr_t)TEST_BASE + 3 * 512;
+
+	map_pages(pt, TEST_ROM, 1);
+	pt[TEST_ROM >> 12 & 511] &= ~(uint64_t)PTE_W;
+}
+
 /* Of one of the process' user segments, or of the LDT. */
 static struct seg_desc descriptor(const struct code_mode *code,
 				  uint16_t selector)

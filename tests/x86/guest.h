@@ -25,6 +25,8 @@ struct guest *guest_create(enum guest_mode mode);
 struct guest *guest_create_legacy(enum guest_mode mode,
 				  const struct code_mode *code, bool long_mode);
 void guest_destroy(struct guest *guest);
+/* TEST_ROM, in all guests; the host has nothing there. */
+void guest_map_rom(void);
 /* As a far jump: it is in the mode's segments. */
 void guest_set_code(struct guest *guest, const struct code_mode *code);
 /* Blocks that were translated so far. */

@@ -70,7 +70,23 @@ struct entry {
 static struct {
 	struct outcome *out;
 	sigjmp_buf escape;
+	bool has_x87;
+	uint8_t x87[512] __attribute__((aligned(16))); /* FXSAVE's format */
 } now;
+
+void host_set_x87(const void *image)
+{
+	__asm__ volatile("fxsave64 %0" : "=m"(now.x87));
+	memcpy(now.x87, image, 24); /* not MXCSR */
+	memcpy(now.x87 + 32, (const uint8_t *)image + 32, HOST_X87_BYTES - 32);
+	now.has_x87 = true;
+}
+
+void host_x87(void *image)
+{
+	memcpy(image, now.x87, HOST_X87_BYTES);
+	now.has_x87 = false;
+}
 
 /* As Linux starts a process: 64-bit code does not care, but it may return
    here by IRET from an interrupt. */
@@ -109,6 +125,7 @@ static void on_signal(int signal, siginfo_t *info, void *context)
 	out->cr2 = (uint64_t)m->gregs[REG_CR2];
 	out->error = (uint64_t)m->gregs[REG_ERR];
 	out->vector = (int)m->gregs[REG_TRAPNO];
+	memcpy(now.x87, m->fpregs, HOST_X87_BYTES);
 	siglongjmp(now.escape, 1);
 }
 
@@ -145,11 +162,14 @@ void host_run(const struct code_mode *mode, const uint64_t gpr[16],
 	entry->pad = (uint16_t)(rip >> 48);
 	now.out = out;
 	if (sigsetjmp(now.escape, 1) == 0) {
+		if (now.has_x87)
+			__asm__ volatile("fxrstor64 %0" : : "m"(now.x87));
 		if (mode->code_bytes == 8)
 			host_enter();
 		else
 			host_enter_legacy();
 	}
+	__asm__ volatile("fninit");
 	now.out = NULL;
 }
 

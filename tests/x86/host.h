@@ -22,6 +22,11 @@ bool host_has_mode(const struct code_mode *mode);
 void host_run(const struct code_mode *mode, const uint64_t gpr[16],
 	      uint64_t rflags, uint64_t rip, struct outcome *out);
 
+/* Before a run, and what that left: the FXSAVE image of x87. */
+#define HOST_X87_BYTES 160
+void host_set_x87(const void *image);
+void host_x87(void *image);
+
 /* SIGALRM each so many microseconds (0: no more), on the alternate stack or
    on what RSP points to. */
 void host_ticks(unsigned us, void (*tick)(int signal), bool alternate);

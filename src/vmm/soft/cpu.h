@@ -84,14 +84,13 @@ struct tlb {
 	uint64_t page_bits;
 	uint64_t align_4, align_8, align_16, align_32;
 	uint64_t target_bits, target_rest, hop_bits;
-	uint64_t vec_blocked; /* of struct cpu, without VEC_AVX512 */
+	uint64_t vec_blocked; /* of struct cpu */
 	uint64_t fs_base, gs_base;
 	uint64_t tlb_bits; /* for PEXT: a page's place */
 
 	struct cpu *cpu;
 	uint64_t host_rsp;
 	uint64_t align_2, align_64;
-	uint64_t vec_blocked_512;  /* with it */
 	uint64_t sign_64, sign_32; /* a sign bit */
 	uint64_t high_32;          /* all bits above the lower 32 */
 	/* 32-bit code: what is left of an address with fs_base, gs_base. */
@@ -101,6 +100,7 @@ struct tlb {
 	uint64_t low_5, low_6;        /* bits in a word */
 	uint64_t tsc_bits;            /* of what is not below TSC_WINDOW */
 	uint64_t scratch;             /* of one instruction */
+	uint64_t x87_masks, x87_t0;   /* x87.c */
 	/* Of a piece (pieces.h): an address, what is wanted of it, the
 	   answer. */
 	uint64_t miss_va, miss_what, miss_answer;

@@ -19,6 +19,7 @@
 #include "vmm/soft/cpu.h"
 #include "vmm/soft/debug.h"
 #include "vmm/soft/jit/jit.h"
+#include "vmm/soft/vec.h"
 
 /* slot[] */
 #define SLOT_JOURNALED 1
@@ -197,6 +198,7 @@ static struct tlb *table_create(struct cpu *c, unsigned id, uint64_t none)
 	t->low_5 = 31;
 	t->low_6 = 63;
 	t->tsc_bits = ~(TSC_WINDOW - 1);
+	t->x87_masks = FPU_EXC;
 	t->has_global = true; /* so that all of it is cleared */
 	tlb_clear(t);
 	return t;

@@ -143,8 +143,7 @@ static void frame_fill(struct cpu *c, struct tlb *t)
 	t->gs_base = c->seg[SEG_GS].base;
 	if (unlikely(c->code_size != 8))
 		frame_segments(c, t);
-	t->vec_blocked = c->vec_blocked & ~VEC_AVX512;
-	t->vec_blocked_512 = c->vec_blocked;
+	t->vec_blocked = c->vec_blocked;
 	tlb_here(t);
 }
 
@@ -236,14 +235,12 @@ const struct insn *jit_run(struct cpu *c, const struct block *b)
 }
 
 /*
- * A block with vector instructions began with nothing in their way, but for
- * AVX-512's, which it may be without.
+ * A block with vector instructions began with nothing in their way: of that,
+ * nothing may come into it.
  */
 static bool vec_still_clear(struct cpu *c, unsigned was)
 {
-	if ((was & ~VEC_AVX512) != 0)
-		return true;
-	if ((c->vec_blocked & ~VEC_AVX512) == VEC_DEAD)
+	if ((c->vec_blocked & ~was) == VEC_DEAD)
 		vec_enter(c);
 	return (c->vec_blocked & ~was) == 0;
 }
@@ -258,7 +255,7 @@ uint64_t jit_interp(struct cpu *c, uint64_t at)
 	const struct insn *i =
 	    (const struct insn *)(const void *)(c->arena + at);
 	struct tlb *t = c->tlb;
-	unsigned vec_was = (unsigned)t->vec_blocked_512;
+	unsigned vec_was = (unsigned)t->vec_blocked;
 	struct insn *alone;
 
 	frame_take(c, t);

@@ -107,16 +107,13 @@ static void limit_check(struct translation_unit *u, const struct probe *p)
 {
 	const struct insn *i = u->i;
 	bool constant = i->base == REG_ZERO && i->index == REG_ZERO;
-	uint8_t *inside;
 
 	if (p->bytes == 1 ||
 	    (constant && (uint32_t)i->disp <= UINT32_MAX - p->bytes))
 		return;
 	emit_lea(&u->e, T1, mem_at(T0, p->bytes - 1));
 	emit_pext(&u->e, T1, T1, FRAME(high_32));
-	inside = emit_jrcxz(&u->e);
-	detour_add(u, p->away, emit_jmp(&u->e), 0);
-	emit_here8(&u->e, inside);
+	detour_add(u, p->away, go_if_zero(u), 0);
 }
 
 /* T0 becomes the operand's linear address. */

@@ -102,7 +102,8 @@ struct detour *detour_add(struct translation_unit *u, enum away kind,
 	*d = (struct detour){.from = from,
 			     .k = (uint16_t)u->k,
 			     .kind = (uint8_t)kind,
-			     .rel = rel};
+			     .rel = rel,
+			     .x87 = u->x87};
 	return d;
 }
 
@@ -192,6 +193,7 @@ static void detour_emit(struct translation_unit *u, const struct detour *d)
 	unsigned kind = d->kind;
 
 	emit_here(&u->e, d->from);
+	x87_detour(u, d);
 	if (kind == AWAY_PROBE) {
 		probe_detour(u, d);
 		kind = d->probe.away;
@@ -364,7 +366,7 @@ static bool by_rule(struct translation_unit *u)
 
 	if (u->o == NULL)
 		return u->row != NULL && u->i->exec != exec_ud &&
-		       translate_vector(u);
+		       (translate_vector(u) || translate_x87(u));
 	n = u->c->jit->rule_of[u->i->op];
 	if (n == RULE_NONE || u->i->exec == exec_ud)
 		return false;
@@ -387,6 +389,7 @@ static bool by_rule_verified(struct translation_unit *u)
 		u->e = begin;
 		return false;
 	}
+	x87_settle(u);
 	if (!branch)
 		call_emit(u, JIT_CALL_AFTER, u->i);
 	return true;
@@ -397,51 +400,53 @@ static void instruction(struct translation_unit *u)
 	struct jit *jit = u->c->jit;
 	unsigned first = u->detours;
 
+	x87_before(u, ends_here(u));
 	if (!(jit->verify != NULL ? by_rule_verified(u) : by_rule(u))) {
 		if (ends_here(u)) {
 			leave_emit(u, u->k);
 			u->ended = true;
 			return;
 		}
+		x87_settle(u);
 		call_emit(u, JIT_CALL_INTERP, u->i);
 	}
 	for (unsigned n = first; n < u->detours; n++)
 		u->detour[n].back = u->e.at;
 }
 
-enum vectors { NO_VECTORS, VECTORS, VECTORS_512 };
-
-static enum vectors vectors_of(struct translation_unit *u)
+/* What its vector and x87 instructions need (enum vec_block); 0: none. */
+static unsigned vec_need_of(struct translation_unit *u)
 {
-	enum vectors all = NO_VECTORS;
+	unsigned all = 0;
 
 	for (unsigned k = 0; k < u->b->count; k++) {
 		u->i = &u->b->insn[1 + k];
 		if (u->i->op != OP_NONE_ROW || u->i->exec == exec_ud ||
-		    !decode_again(u) || !is_plain_vector(u->row))
+		    !decode_again(u) || u->row == NULL)
 			continue;
-		if (u->d.is_evex || u->row->attr & S_OPMASK)
-			return VECTORS_512;
-		all = VECTORS;
+		if (is_plain_vector(u->row))
+			all |= u->i->ext | VEC_DEAD;
+		else if (is_plain_x87(u->row))
+			all |= u->i->ext | VEC_DEAD | VEC_X87 | VEC_MF;
 	}
 	return all;
 }
 
-/* Vector instructions may run, or tier 0 runs the block. */
-static void vec_check(struct translation_unit *u, enum vectors vectors)
+/* Nothing is in the way of any of them, or tier 0 runs the block. */
+static void vec_check(struct translation_unit *u, unsigned need)
 {
-	if (vectors == NO_VECTORS)
+	if (need == 0)
 		return;
-	emit_load(&u->e, T1,
-		  vectors == VECTORS_512 ? FRAME(vec_blocked_512)
-					 : FRAME(vec_blocked));
+	emit_mov_imm(&u->e, T1, need);
+	emit_pext(&u->e, T1, T1, FRAME(vec_blocked));
 	detour_add(u, AWAY_EXIT, go_if_zero(u), 0);
 }
 
 static bool walk(struct translation_unit *u)
 {
 	u->k = 0;
-	vec_check(u, vectors_of(u));
+	u->x87 = (struct x87_last){0};
+	vec_check(u, vec_need_of(u));
 	u->loop = u->e.at;
 	if (u->c->jit->verify != NULL)
 		call_emit(u, JIT_CALL_ARRIVAL, &u->b->insn[0]);
@@ -452,6 +457,7 @@ static bool walk(struct translation_unit *u)
 		instruction(u);
 	}
 	if (!u->ended) {
+		x87_settle(u);
 		u->i = &u->b->insn[1 + u->k];
 		chain_onward(u, u->i->off);
 	}
@@ -470,6 +476,8 @@ static size_t detour_bytes(const struct detour *d)
 
 	if (d->kind == AWAY_PROBE)
 		bytes += 184;
+	if (d->x87.place != 0 || d->x87.operand != 0)
+		bytes += 120;
 	return bytes + room[d->kind];
 }
 

@@ -34,6 +34,12 @@ struct probe {
 	uint8_t away; /* AWAY_INTERP or AWAY_EXIT */
 };
 
+/* x87 instructions (their places in block.insn; 0: none) whose place or
+   operand is not yet where FNSTENV finds it. */
+struct x87_last {
+	uint16_t place, operand;
+};
+
 struct detour {
 	uint8_t *from; /* the distance of the jump to it */
 	uint8_t *back; /* after the instruction */
@@ -44,6 +50,7 @@ struct detour {
 	uint8_t *again;
 	struct probe probe;
 	struct mem at;
+	struct x87_last x87;
 	/* Of AWAY_PROBE. */
 	uint16_t site;
 	uint8_t *resume;
@@ -64,7 +71,8 @@ struct translation_unit {
 	struct dec d;
 	const struct opcode *o;     /* of a general one */
 	const struct simd_row *row; /* of a vector one */
-	bool probed;                /* a kick is seen before the block's end */
+	struct x87_last x87;
+	bool probed; /* a kick is seen before the block's end */
 	bool ended;
 	struct block *onward; /* what comes next in the code, too */
 	unsigned room_onward; /* so many more */
@@ -118,6 +126,14 @@ bool translate_system(struct translation_unit *u, const struct rule *rule);
 /* vector.c: false for what is not a plain vector instruction. */
 bool translate_vector(struct translation_unit *u);
 bool is_plain_vector(const struct simd_row *row);
+/* x87.c: likewise. */
+bool translate_x87(struct translation_unit *u);
+bool is_plain_x87(const struct simd_row *row);
+/* Tells of the last x87 instruction; of what must be told before the one under
+   way, which may end the block; in a detour, where T0 stays. */
+void x87_settle(struct translation_unit *u);
+void x87_before(struct translation_unit *u, bool ends);
+void x87_detour(struct translation_unit *u, const struct detour *d);
 
 /* memory.c: a guest register's host register, or HOST_NONE; its memory. */
 unsigned host_of(unsigned guest);

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
  * Vector instructions (x86/opcodes_simd.def, opcodes_evex.def) as themselves.
- * What has a function of its own, and x87, which leaves traces of its address
- * behind, stays with tier 0; so does a memory operand with an opmask where
- * the whole of it is not at hand.
+ * What has a function of its own stays with tier 0 (x87: x87.c); so does a
+ * memory operand with an opmask where the whole of it is not at hand.
  */
 #include "vmm/soft/jit/translate.h"
 

@@ -90,8 +90,12 @@ static void state_save(struct cpu *c, struct state *s, bool vec)
 	s->flags = c->flags;
 	s->arith_flags = c->arith_flags;
 	s->has_vec = vec && c->vec_live;
-	if (s->has_vec)
-		vec_save(c, s->vec);
+	if (!s->has_vec)
+		return;
+	vec_save(c, s->vec);
+	s->fpu_ip = c->fpu_ip;
+	s->fpu_dp = c->fpu_dp;
+	s->fpu_opcode = c->fpu_opcode;
 }
 
 static void state_load(struct cpu *c, const struct state *s)
@@ -102,8 +106,12 @@ static void state_load(struct cpu *c, const struct state *s)
 	c->kernel_gs_base = s->kernel_gs_base;
 	c->flags = s->flags;
 	c->arith_flags = s->arith_flags;
-	if (s->has_vec)
-		vec_restore(c, s->vec);
+	if (!s->has_vec)
+		return;
+	vec_restore(c, s->vec);
+	c->fpu_ip = s->fpu_ip;
+	c->fpu_dp = s->fpu_dp;
+	c->fpu_opcode = s->fpu_opcode;
 }
 
 static bool same(const void *a, const void *b, size_t len)
@@ -115,14 +123,15 @@ static bool same(const void *a, const void *b, size_t len)
 	return len == 0;
 }
 
-/* All but what x87 remembers of its last instruction. */
 static bool same_vec(const struct state *a, const struct state *b)
 {
 	const struct xsave_image *x = (const void *)a->vec;
 	const struct xsave_image *y = (const void *)b->vec;
 
-	return x->fcw == y->fcw && x->fsw == y->fsw && x->ftw == y->ftw &&
-	       x->mxcsr == y->mxcsr && same(x->st, y->st, sizeof(x->st)) &&
+	return a->fpu_ip == b->fpu_ip && a->fpu_dp == b->fpu_dp &&
+	       a->fpu_opcode == b->fpu_opcode && x->fcw == y->fcw &&
+	       x->fsw == y->fsw && x->ftw == y->ftw && x->mxcsr == y->mxcsr &&
+	       same(x->st, y->st, sizeof(x->st)) &&
 	       same(x->xmm, y->xmm, sizeof(x->xmm)) &&
 	       same(x->extended, y->extended, sizeof(x->extended));
 }

@@ -14,6 +14,8 @@ struct state {
 	uint32_t flags;                   /* CLI */
 	uint16_t arith_flags;
 	bool has_vec;
+	uint16_t fpu_opcode;
+	uint64_t fpu_ip, fpu_dp;
 	uint8_t vec[VCPU_XSAVE_SIZE] __attribute__((aligned(64)));
 };
 
