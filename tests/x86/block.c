@@ -297,7 +297,9 @@ bool block_simd(struct code_block *b, unsigned row, uint64_t va, uint64_t *rng)
 /* Over some of what follows, perhaps into the middle of an instruction. */
 static void put_jump(struct code_block *b, uint64_t *rng)
 {
-	put(b, below(rng, 4) ? 0x70 | (uint8_t)below(rng, 16) : 0xeb);
+	put(b, below(rng, 8) == 0   ? 0xe0 | (uint8_t)below(rng, 4)
+	       : below(rng, 4) != 0 ? 0x70 | (uint8_t)below(rng, 16)
+				    : 0xeb);
 	put(b, (uint8_t)below(rng, 24));
 }
 

@@ -101,6 +101,8 @@ struct tlb {
 	uint64_t tsc_bits;            /* of what is not below TSC_WINDOW */
 	uint64_t scratch;             /* of one instruction */
 	uint64_t x87_masks, x87_t0;   /* x87.c */
+	uint64_t df_bit;              /* of RFLAGS */
+	uint64_t over_page;           /* a count beyond what a page can hold */
 	/* Of a piece (pieces.h): an address, what is wanted of it, the
 	   answer. */
 	uint64_t miss_va, miss_what, miss_answer;

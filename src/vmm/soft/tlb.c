@@ -199,6 +199,8 @@ static struct tlb *table_create(struct cpu *c, unsigned id, uint64_t none)
 	t->low_6 = 63;
 	t->tsc_bits = ~(TSC_WINDOW - 1);
 	t->x87_masks = FPU_EXC;
+	t->over_page = PAGE_BITS;
+	t->df_bit = RFLAGS_DF;
 	t->has_global = true; /* so that all of it is cleared */
 	tlb_clear(t);
 	return t;

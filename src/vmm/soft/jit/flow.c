@@ -184,6 +184,65 @@ bool translate_jmp(struct translation_unit *u, const struct rule *rule)
 	return true;
 }
 
+/* RCX less one, or (JCXZ) as it is, to T1. */
+static void count_emit(struct translation_unit *u, bool loops)
+{
+	struct mem less = mem_at(host_of(1), -1);
+
+	if (loops && u->i->asize == 2)
+		emit_lea32(&u->e, host_of(1), less);
+	else if (loops)
+		emit_lea(&u->e, host_of(1), less);
+	if (u->i->asize == 2)
+		emit_mov32(&u->e, T1, host_of(1));
+	else
+		emit_mov(&u->e, T1, host_of(1));
+}
+
+static bool count_begin(struct translation_unit *u, bool loops)
+{
+	if (!is_plain_branch(u) || u->i->asize == 1)
+		return false;
+	if (goes_back(u, u->i->imm) && !u->probed)
+		kick_check(u);
+	count_emit(u, loops);
+	u->ended = true;
+	return true;
+}
+
+bool translate_jcxz(struct translation_unit *u, const struct rule *rule)
+{
+	uint8_t *taken;
+
+	if (!count_begin(u, false))
+		return false;
+	taken = emit_jrcxz(&u->e);
+	chain(u, emit_jmp(&u->e), u->i->off + u->i->len, AWAY_TARGET);
+	emit_here8(&u->e, taken);
+	chain(u, emit_jmp(&u->e), u->i->imm, AWAY_TARGET);
+	return true;
+}
+
+/* LOOPE and LOOPNE have a condition as well. RCX has changed: it is not run
+   again. */
+bool translate_loop(struct translation_unit *u, const struct rule *rule)
+{
+	const struct handler *h = u->o->handler;
+	uint8_t *over;
+
+	if (!count_begin(u, true))
+		return false;
+	over = emit_jrcxz(&u->e);
+	if (h == &h_loop)
+		chain(u, emit_jmp(&u->e), u->i->imm, AWAY_CALLED);
+	else
+		chain(u, emit_jcc(&u->e, h == &h_loope ? 4 : 5), u->i->imm,
+		      AWAY_CALLED);
+	emit_here8(&u->e, over);
+	chain(u, emit_jmp(&u->e), u->i->off + u->i->len, AWAY_CALLED);
+	return true;
+}
+
 /* The return address goes to the place below the stack. */
 static void push_return(struct translation_unit *u, struct mem mem)
 {

@@ -104,6 +104,8 @@ bool translate_pop(struct translation_unit *u, const struct rule *rule);
 bool translate_leave(struct translation_unit *u, const struct rule *rule);
 bool translate_jcc(struct translation_unit *u, const struct rule *rule);
 bool translate_jmp(struct translation_unit *u, const struct rule *rule);
+bool translate_jcxz(struct translation_unit *u, const struct rule *rule);
+bool translate_loop(struct translation_unit *u, const struct rule *rule);
 bool translate_call(struct translation_unit *u, const struct rule *rule);
 bool translate_jump_indirect(struct translation_unit *u,
 			     const struct rule *rule);
@@ -123,6 +125,9 @@ bool translate_swapgs(struct translation_unit *u, const struct rule *rule);
 bool translate_movfromseg(struct translation_unit *u, const struct rule *rule);
 bool translate_movfromcr(struct translation_unit *u, const struct rule *rule);
 bool translate_system(struct translation_unit *u, const struct rule *rule);
+/* string.c */
+bool translate_stos(struct translation_unit *u, const struct rule *rule);
+bool translate_movs(struct translation_unit *u, const struct rule *rule);
 /* vector.c: false for what is not a plain vector instruction. */
 bool translate_vector(struct translation_unit *u);
 bool is_plain_vector(const struct simd_row *row);
