@@ -191,7 +191,7 @@ static void wanderer(struct cpu *c, struct tlb *t, const struct insn *i)
 	uint64_t *then = &c->jit->wandered[(uintptr_t)i / 8 % JIT_WANDERED];
 
 	t->wandering = 0;
-	if (now - *then < SITE_PATIENCE * 64 && b->code != NULL) {
+	if (now - *then < SITE_PATIENCE * 200 && b->code != NULL) {
 		((struct insn *)(uintptr_t)i)->flags |= INSN_WANDERS;
 		block_translate_again(c, b);
 	}
