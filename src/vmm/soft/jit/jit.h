@@ -91,7 +91,7 @@ struct jit {
 	struct verify *verify; /* NULL but with soft.jit=verify */
 };
 
-#define JIT_HOT 12 /* jit.hot, unless soft.jit.hot says otherwise */
+#define JIT_HOT 6 /* jit.hot, unless soft.jit.hot says otherwise */
 
 /*
  * Translated code does not look where near branches go: it is used where two

@@ -14,6 +14,7 @@
 /* Room that a block's code may take, all detours included. */
 #define CODE_MAX        (64 * KiB)
 /* Beside it: an entry apart, and an end. */
+#define JUMP_BYTES      5
 #define FAR_APART_BYTES 32
 #define ROOM_LEFT       128
 
@@ -461,6 +462,10 @@ static bool walk(struct translation_unit *u)
 		u->i = &u->b->insn[1 + u->k];
 		chain_onward(u, u->i->off);
 	}
+	/* supersede() needs as much of it, and not of the one behind. */
+	while (u->onward != NULL && u->e.at < u->near + JUMP_BYTES &&
+	       !u->e.full)
+		emit_byte(&u->e, 0x90);
 	return !u->e.full;
 }
 
@@ -490,7 +495,8 @@ static bool apart(struct translation_unit *u)
 
 	for (unsigned n = 0; n < u->detours; n++)
 		bytes += detour_bytes(&u->detour[n]);
-	u->e.full |= bytes > jit->cold - (size_t)(hot.at - jit->code.write);
+	u->e.full |=
+	    bytes + ROOM_LEFT > jit->cold - (size_t)(hot.at - jit->code.write);
 	if (u->e.full)
 		return false;
 	u->e.end = jit->code.write + jit->cold;
@@ -539,7 +545,7 @@ static void supersede(struct translation_unit *u)
 {
 	uint8_t *far = to_write(u->c->jit, u->b->code);
 	uint8_t *near = to_write(u->c->jit, u->b->near);
-	struct emit e = {far, far + 5, false};
+	struct emit e = {far, far + JUMP_BYTES, false};
 
 	/* What is overwritten may be a jump that waits for its target. */
 	for (unsigned k = u->b->count; k <= u->b->count + 1u; k++) {
@@ -549,7 +555,7 @@ static void supersede(struct translation_unit *u)
 		link_forget(u, (uint64_t)i->imm, near);
 	}
 	emit_to(&e, emit_jmp(&e), u->far);
-	e = (struct emit){near, near + 5, false};
+	e = (struct emit){near, near + JUMP_BYTES, false};
 	emit_to(&e, emit_jmp(&e), u->near);
 }
 
@@ -626,7 +632,10 @@ static bool translate(struct translation_unit *u, struct block *b,
 	return true;
 }
 
-/* What was to come after b is not there: a jump, should it be one day. */
+/*
+ * What was to come after b is not there: the target is looked for, until it
+ * is there one day. It may be where b's last instruction jumps to.
+ */
 static void end_emit(struct translation_unit *u, struct block *b, uint64_t key)
 {
 	struct jit *jit = u->c->jit;
@@ -636,10 +645,12 @@ static void end_emit(struct translation_unit *u, struct block *b, uint64_t key)
 	u->b = b;
 	u->e = (struct emit){begin, begin + ROOM_LEFT / 2, false};
 	place = emit_jmp(&u->e);
-	link_add(u, key, place);
 	emit_here(&u->e, place);
-	leave_emit(u, b->count);
+	emit_mov_imm(&u->e, T1, key & 0xfff);
+	emit_to(&u->e, emit_jmp(&u->e),
+		jit->piece[u->is_32 ? PIECE_TARGET_32 : PIECE_TARGET]);
 	jit->code.used = (size_t)(u->e.at - jit->code.write);
+	link_add(u, key, place);
 }
 
 bool jit_translate(struct cpu *c, struct block *b)
