@@ -3,7 +3,8 @@
  * Random code in tier 0 and in tier 1: registers, flags, vector state, memory
  * and the fault that ends it must be equal. Around the guest's few pages the
  * host has nothing: who leaves them ends this process. Signals, thousands a
- * second on whatever stack there is, kick the vCPUs between.
+ * second on whatever stack there is, kick the vCPUs between; and for some
+ * blocks, one after the other, at each of their host instructions.
  *
  * fuzz_tiers [--seconds=N | --cases=N] [--seed=S] [--first=CASE] [--verify]
  *
@@ -30,6 +31,7 @@
 #define STATES         3   /* that a block runs from */
 #define TICK_US        200 /* between signals */
 #define PATIENCE       40  /* ticks for one run */
+#define PLACES         2048
 
 enum { AREA_DATA, AREA_STACK, AREA_CODE, AREAS };
 
@@ -53,13 +55,23 @@ static const struct {
 };
 #define KINDS ARRAY_SIZE(kinds)
 
+/* A host instruction, and what follows. */
+struct place {
+	uint64_t rip;
+	uint8_t bytes[16];
+};
+
 static struct {
 	struct guest *guest[KINDS][2];
 	struct guest **tier; /* two of the kind under way */
 	struct guest *volatile running;
 	volatile unsigned ticks; /* of the run */
 	volatile uint64_t signals;
-	uint64_t cases, stopped, differences;
+	/* Of translated code: host instructions that are kicked at. */
+	struct place place[PLACES];
+	unsigned places, steps;
+	bool in_code;
+	uint64_t cases, stopped, differences, kicks;
 	struct end end[2];
 	uint8_t before[2][TEST_AREA];
 	struct xsave_image vec __attribute__((aligned(64)));
@@ -295,6 +307,148 @@ static void run_case(uint64_t number, uint64_t seed)
 	}
 }
 
+static bool is_time_over(const struct timespec *start, uint64_t seconds)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec - start->tv_sec >= (long)seconds;
+}
+
+/* -- a kick at each host instruction
+ * --------------------------------------------------------- */
+
+#define STEPS_MAX (1u << 14) /* then it is endless */
+
+static void note_place(uint64_t rip)
+{
+	unsigned n = 0;
+
+	while (n < run.places && run.place[n].rip != rip)
+		n++;
+	if (n == PLACES)
+		return;
+	run.place[n].rip = rip;
+	memcpy(run.place[n].bytes, (const void *)(uintptr_t)rip,
+	       sizeof(run.place[n].bytes));
+	run.places = MAX(run.places, n + 1);
+}
+
+/* Where C enters translated code and, if it was called by it, returns to. */
+static void break_at_entries(struct guest *g, uint64_t rsp)
+{
+	uint64_t back = rsp != 0 ? *(const uint64_t *)(uintptr_t)rsp : 0;
+
+	guest_break(g, guest_entry(g));
+	if (guest_is_translated(g, back))
+		guest_break(g, back);
+}
+
+/* Collects the places of translated code: by steps in there, not in C. */
+static bool on_step(uint64_t *rip, uint64_t rsp)
+{
+	struct guest *g = run.tier[1];
+
+	if (!run.in_code) {
+		*rip -= 1;
+		guest_break_end(g);
+	}
+	run.in_code = guest_is_translated(g, *rip);
+	if (!run.in_code) {
+		break_at_entries(g, rsp);
+		return false;
+	}
+	note_place(*rip);
+	if (++run.steps > STEPS_MAX)
+		guest_kick(g, true);
+	return true;
+}
+
+static void find_places(const struct code_block *b)
+{
+	run.places = run.steps = 0;
+	run.in_code = false;
+	host_traps(on_step);
+	break_at_entries(run.tier[1], 0);
+	run_tier(b, 1, false);
+	guest_break_end(run.tier[1]);
+	host_traps(NULL);
+}
+
+/* INT3 is where an instruction was: it is there again, and kicked. */
+static bool on_break(uint64_t *rip, uint64_t rsp)
+{
+	*rip -= 1;
+	guest_break_end(run.tier[1]);
+	guest_kick(run.tier[1], false);
+	run.kicks++;
+	return false;
+}
+
+/* Where there is other code by now, an INT3 may be amid an instruction. */
+static const char *run_kicked(const struct code_block *b,
+			      const struct place *place, unsigned *fault)
+{
+	const char *what;
+
+	if (memcmp(place->bytes, (const void *)(uintptr_t)place->rip,
+		   sizeof(place->bytes)) != 0)
+		return NULL;
+	host_traps(on_break);
+	guest_break(run.tier[1], place->rip);
+	run_tier(b, 1, false);
+	guest_break_end(run.tier[1]);
+	host_traps(NULL);
+	what = guest_failure(run.tier[1]);
+	return what != NULL ? what
+			    : difference(&run.end[0], &run.end[1], fault);
+}
+
+static void run_steps(uint64_t number, uint64_t seed)
+{
+	uint64_t rng = seed ^ number * 0xda942042e4dd58b5u;
+	static struct code_block b;
+	unsigned fault = 0;
+
+	run.tier = run.guest[number % KINDS];
+	b.mode = kinds[number % KINDS].code;
+	block_generate(&b, &rng);
+	guest_all_hot(run.tier[1], number / KINDS & 1);
+	for (unsigned k = 0; k < AREA_CODE; k++)
+		random_bytes(run.before[k], TEST_AREA, &rng);
+	random_vectors(&rng);
+	run_tier(&b, 0, true);
+	run_tier(&b, 1, true);
+	if (run.end[0].stopped || run.end[1].stopped ||
+	    memcmp(b.code, run.end[0].memory[AREA_CODE] + 0x400, b.len) != 0)
+		return;
+	find_places(&b);
+	for (unsigned n = 0; n < run.places; n++) {
+		const char *what = run_kicked(&b, &run.place[n], &fault);
+
+		if (run.end[1].stopped)
+			return;
+		if (what == NULL)
+			continue;
+		if (run.differences++ < SHOWN) {
+			show(&b, what, fault, number);
+			printf("# with a kick at place %u of %u\n", n,
+			       run.places);
+		}
+		return;
+	}
+}
+
+static void steps(uint64_t seconds, uint64_t cases, uint64_t seed)
+{
+	struct timespec start;
+
+	clock_gettime(CLOCK_MONOTONIC, &start);
+	for (uint64_t n = 0; n < cases && !is_time_over(&start, seconds); n++)
+		run_steps(n, ~seed);
+	run.tier = run.guest[0];
+}
+
 /* -- more vector instructions than there is room for stubs
  * ------------------------------------------------- */
 
@@ -383,17 +537,10 @@ static void destroy_guests(void)
 			guest_destroy(run.guest[n][tier]);
 }
 
-static bool is_time_over(const struct timespec *start, uint64_t seconds)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec - start->tv_sec >= (long)seconds;
-}
-
 int main(int argc, char **argv)
 {
 	uint64_t seconds = 10, cases = UINT64_MAX, seed = 1, first = 0;
+	uint64_t wrong_before;
 	unsigned wrong = 0, ends;
 	enum guest_mode mode = GUEST_TIER1;
 	struct timespec start;
@@ -425,6 +572,8 @@ int main(int argc, char **argv)
 	}
 	run.tier = run.guest[0];
 	ends = memory_end(seed);
+	wrong_before = run.differences;
+	steps(seconds / 2, cases, seed);
 	host_ticks(0, on_tick, false);
 	random_vectors(&(uint64_t){seed});
 	for (unsigned tier = 0; tier < 2; tier++) {
@@ -432,14 +581,18 @@ int main(int argc, char **argv)
 		wrong += many_vectors(run.tier[tier]);
 	}
 	destroy_guests();
-	printf("1..3\n%sok 1 - %" PRIu64 " cases, %" PRIu64
+	printf("1..4\n%sok 1 - %" PRIu64 " cases, %" PRIu64
 	       " without an end, %" PRIu64 " signals, seed %" PRIu64
 	       ": %" PRIu64 " differ\n",
-	       run.differences != 0 ? "not " : "", run.cases, run.stopped,
-	       run.signals, seed, run.differences);
+	       wrong_before != 0 ? "not " : "", run.cases, run.stopped,
+	       run.signals, seed, wrong_before);
 	printf("%sok 2 - more vector instructions than stubs\n",
 	       wrong != 0 ? "not " : "");
 	printf("%sok 3 - vector operands at the end of memory\n",
 	       ends != 0 ? "not " : "");
-	return run.differences != 0 || wrong != 0 || ends != 0;
+	printf("%sok 4 - kicks at each host instruction: %" PRIu64 "\n",
+	       run.differences != wrong_before || run.kicks == 0 ? "not " : "",
+	       run.kicks);
+	return run.differences != 0 || run.kicks == 0 || wrong != 0 ||
+	       ends != 0;
 }

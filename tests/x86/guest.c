@@ -26,6 +26,7 @@ struct guest {
 	uint64_t translated;
 	size_t code_used; /* when all was forgotten last */
 	bool left_ram;
+	uint8_t *broken[2], was[2]; /* bytes of code that are INT3 */
 	_Atomic bool stop;
 };
 
@@ -319,6 +320,41 @@ const char *guest_failure(struct guest *g)
 	struct cpu *c = g->vcpu.engine_data;
 
 	return c->failed ? g->vcpu.failure.text : NULL;
+}
+
+bool guest_is_translated(const struct guest *g, uint64_t host)
+{
+	const struct cpu *c = g->vcpu.engine_data;
+
+	return host - (uintptr_t)c->jit->code.exec < c->jit->code.size;
+}
+
+uint64_t guest_entry(const struct guest *g)
+{
+	const struct cpu *c = g->vcpu.engine_data;
+
+	return (uintptr_t)c->jit->code.exec;
+}
+
+void guest_break(struct guest *g, uint64_t host)
+{
+	struct cpu *c = g->vcpu.engine_data;
+	unsigned n = g->broken[0] != NULL;
+
+	g->broken[n] =
+	    c->jit->code.write + (host - (uintptr_t)c->jit->code.exec);
+	g->was[n] = *g->broken[n];
+	*g->broken[n] = 0xcc;
+}
+
+void guest_break_end(struct guest *g)
+{
+	for (unsigned n = 2; n-- > 0;) {
+		/* Other code may have been put there meanwhile. */
+		if (g->broken[n] != NULL && *g->broken[n] == 0xcc)
+			*g->broken[n] = g->was[n];
+		g->broken[n] = NULL;
+	}
 }
 
 void guest_kick(struct guest *g, bool stop)

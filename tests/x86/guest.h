@@ -55,6 +55,12 @@ uint64_t guest_secret_page(const struct guest *guest);
 bool guest_secret_is_nowhere(const struct guest *guest);
 /* Of soft.jit=verify; NULL: none. */
 const char *guest_failure(struct guest *guest);
+/* Is that host address in its translated code? Where C enters it. */
+bool guest_is_translated(const struct guest *guest, uint64_t host);
+uint64_t guest_entry(const struct guest *guest);
+/* INT3 there, and at another place perhaps; until the end of both. */
+void guest_break(struct guest *guest, uint64_t host);
+void guest_break_end(struct guest *guest);
 /* Back to its main loop, from a signal handler; stop: guest_run ends. */
 void guest_kick(struct guest *guest, bool stop);
 bool guest_was_stopped(struct guest *guest);

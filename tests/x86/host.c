@@ -72,6 +72,7 @@ static struct {
 	sigjmp_buf escape;
 	bool has_x87;
 	uint8_t x87[512] __attribute__((aligned(16))); /* FXSAVE's format */
+	bool (*on_trap)(uint64_t *rip, uint64_t rsp);
 } now;
 
 void host_set_x87(const void *image)
@@ -109,10 +110,19 @@ static void on_signal(int signal, siginfo_t *info, void *context)
 				      REG_RSP, REG_RBP, REG_RSI, REG_RDI,
 				      REG_R8,  REG_R9,  REG_R10, REG_R11,
 				      REG_R12, REG_R13, REG_R14, REG_R15};
-	const mcontext_t *m = &((const ucontext_t *)context)->uc_mcontext;
+	mcontext_t *m = &((ucontext_t *)context)->uc_mcontext;
 	struct outcome *out = now.out;
 
 	load_usual_segments();
+	if (signal == SIGTRAP && now.on_trap != NULL) {
+		uint64_t rip = (uint64_t)m->gregs[REG_RIP];
+		bool steps = now.on_trap(&rip, (uint64_t)m->gregs[REG_RSP]);
+
+		m->gregs[REG_RIP] = (greg_t)rip;
+		m->gregs[REG_EFL] &= ~(greg_t)RFLAGS_TF;
+		m->gregs[REG_EFL] |= steps ? RFLAGS_TF : 0;
+		return;
+	}
 	if (out == NULL) { /* not the host's run: a crash of the engine */
 		fprintf(stderr, "signal %d at %llx, address %p\n", signal,
 			(unsigned long long)m->gregs[REG_RIP], info->si_addr);
@@ -216,4 +226,9 @@ void host_ticks(unsigned us, void (*tick)(int signal), bool alternate)
 		action.sa_flags |= SA_ONSTACK;
 	sigaction(SIGALRM, &action, NULL);
 	setitimer(ITIMER_REAL, &timer, NULL);
+}
+
+void host_traps(bool (*on_trap)(uint64_t *rip, uint64_t rsp))
+{
+	now.on_trap = on_trap;
 }

@@ -31,4 +31,9 @@ void host_x87(void *image);
    on what RSP points to. */
 void host_ticks(unsigned us, void (*tick)(int signal), bool alternate);
 
+/* What to do at an INT3 of this process' own code (RIP is behind it), and
+   where to go on; true: by steps, each of which is a trap again. NULL: they
+   are crashes. */
+void host_traps(bool (*on_trap)(uint64_t *rip, uint64_t rsp));
+
 #endif
