@@ -2,24 +2,27 @@
 """Debian's drivers on virtio-blk and virtio-rnd: what a guest writes, the
 next boot and the host read."""
 
+import gzip
 import hashlib
 import os
+import pathlib
 import shutil
 import subprocess
 
 import pytest
 from conftest import BOARD, kernel, program
 
+HERE = pathlib.Path(__file__).resolve().parent
 POWEROFF = 1
 MIB = 1024 * 1024
 
 
-def boot(machine, guest, *slots, cpus=2):
+def boot(machine, guest, *slots, cpus=2, more=(), **files):
     """A machine at its shell, with slots from 2 on."""
     options = [word for number, slot in enumerate(slots, 2)
                for word in ("-s", f"{number},{slot}")]
     vm = machine("-D", "-c", cpus, "-m", "512M", *BOARD, *options,
-                 *kernel(guest), "vm0")
+                 *more, *kernel(guest, **files), "vm0")
     vm.expect("GUEST-UP")
     return vm
 
@@ -129,4 +132,38 @@ def test_random(machine, guest):
            " md5sum; done | sort -u | wc -l", r"\n3\r")
     vm.run("dd if=/dev/hwrng bs=64 count=64 2> /dev/null | wc -c",
            r"\n4096\r")
+    power_off(vm)
+
+
+def with_program(guest, folder, source):
+    """The guest's initrd with a static program in /bin."""
+    program = folder / "tree/bin" / source.stem
+    program.parent.mkdir(parents=True)
+    subprocess.run(["gcc", "-O2", "-static", "-pthread", "-o", program,
+                    source], check=True)
+    packed = subprocess.run(["cpio", "-o", "-H", "newc", "--quiet"],
+                            cwd=folder / "tree", check=True,
+                            input=f"bin/{source.stem}\n".encode(),
+                            capture_output=True).stdout
+    initrd = folder / "initrd"
+    initrd.write_bytes((guest / "initrd").read_bytes()
+                       + gzip.compress(packed, 1))
+    return initrd
+
+
+@pytest.mark.parametrize("cpus, more", [
+    (1, ()), (2, ()), (2, ("-o", "soft.jit.hot=1")),
+    (2, ("-o", "soft.jit=off"))])
+def test_read_over_hot_code(machine, guest, tmp_path, cpus, more):
+    """A disk's blocks are read over code that one CPU runs, or two do."""
+    disk = tmp_path / "disk"
+    # nop; nop; nop; mov eax, n; ret
+    disk.write_bytes(b"".join(
+        (b"\x90\x90\x90\xb8" + n.to_bytes(4, "little") + b"\xc3").ljust(4096)
+        for n in range(250)))
+    initrd = with_program(guest, tmp_path, HERE / "programs/hotdma.c")
+    vm = boot(machine, guest, f"virtio-blk,{disk}", cpus=cpus, more=more,
+              initrd=initrd)
+    other = "ran" if cpus > 1 else "none"
+    vm.run("hotdma /dev/vda", f"HOTDMA bad=0 other={other} other_bad=0 END")
     power_off(vm)
