@@ -2,6 +2,7 @@
 /*
  * runner PAYLOAD [--cpus N] [--features LIST] [--triple|--halt|--move|--reopen]
  *	[--mux] [--storm N] [--again N] [--engine NAME] [--jit MODE] [--hot N]
+ *	[--cache MIB]
  *
  * A VMM of its own on vmmapi.h alone: loads a flat payload at 1 MiB, enters
  * it in 64-bit mode, answers its ports and memory, prints its lines as TAP.
@@ -646,6 +647,8 @@ int main(int argc, char **argv)
 			engine = argv[++n];
 		else if (strcmp(argv[n], "--jit") == 0 && n + 1 < argc)
 			option("soft.jit", argv[++n]);
+		else if (strcmp(argv[n], "--cache") == 0 && n + 1 < argc)
+			option("soft.jit.cache", argv[++n]);
 		else if (strcmp(argv[n], "--hot") == 0 && n + 1 < argc)
 			option("soft.jit.hot", argv[++n]);
 	}
