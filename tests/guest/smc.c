@@ -403,6 +403,13 @@ static void two_cpus(void)
 	}
 	stop_it = 1;
 	check(wait_for(&seen, ~0u), "vCPU 1 ends");
+	/* Its code is still known, and it does not come to drop it. */
+	for (uint64_t start = rdtsc(); rdtsc() - start < 100000000;)
+		pause_cpu();
+	by_xadd(page + 1, 2000);
+	by_xor(page + 2048, 3000);
+	check_eq(run(page), 2000, "locked stores to the code of a halted vCPU");
+	check_eq(*(volatile uint32_t *)(page + 2048), 3000, "and beside it");
 }
 
 void payload(void)

@@ -141,6 +141,21 @@ void smc_leave_guest(struct cpu *c)
 /* -- asking
  * ----------------------------------------------------------------------- */
 
+/*
+ * Who is out of guest code drops the page's blocks before it runs any, and
+ * may stay out for long: it has none from now on, or a writer that waits for
+ * that would wait for ever.
+ */
+static void drop_for(struct cpu *target, uint64_t ticket, uint64_t gpa)
+{
+	struct smc_queue *q = target->smc;
+
+	queue_lock(q);
+	if (!atomic_load(&q->in_guest) && atomic_load(&q->served) < ticket)
+		target->svm->code_mask[gpa >> 12] &= ~(1u << target->vcpu->id);
+	queue_unlock(q);
+}
+
 /* Posts entry to the vCPUs in mask, serves oneself, and waits. */
 static void ask(struct soft_vm *svm, struct cpu *c, uint32_t mask,
 		uint64_t entry)
@@ -157,9 +172,15 @@ static void ask(struct soft_vm *svm, struct cpu *c, uint32_t mask,
 		else
 			ticket[n] = post(target, entry);
 	}
-	for (unsigned n = 0; n < VM_MAXCPU; n++)
-		if ((mask & 1u << n) && svm->cpu[n] != NULL && svm->cpu[n] != c)
-			wait_for(c, svm->cpu[n], ticket[n]);
+	for (unsigned n = 0; n < VM_MAXCPU; n++) {
+		struct cpu *target = svm->cpu[n];
+
+		if (!(mask & 1u << n) || target == NULL || target == c)
+			continue;
+		wait_for(c, target, ticket[n]);
+		if (entry & DROP)
+			drop_for(target, ticket[n], entry & ~0xfffull);
+	}
 }
 
 void smc_protect(struct cpu *c, uint64_t gpa)
