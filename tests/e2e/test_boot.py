@@ -6,19 +6,20 @@ import re
 import signal
 
 import pytest
-from conftest import BOARD, kernel
+from conftest import BOARD, PATIENCE, kernel
 
 POWEROFF, REBOOT = 1, 0
 CLOCK = ("echo clock=$(cat /sys/devices/system/clocksource/clocksource0/"
          "current_clocksource)")
 
 
-def to_shell(machine, guest, cpus=1, options=(), cmdline=None, name="vm0"):
+def to_shell(machine, guest, cpus=1, options=(), cmdline=None, name="vm0",
+             timeout=PATIENCE):
     """A machine that has reached the shell."""
     arguments = kernel(guest) if cmdline is None else kernel(guest, cmdline)
     vm = machine("-D", "-c", cpus, "-m", "512M", *BOARD, *options,
                  *arguments, name)
-    vm.expect("GUEST-UP")
+    vm.expect("GUEST-UP", timeout=timeout)
     return vm
 
 
@@ -100,7 +101,8 @@ def test_translator_verified(machine, guest, cpus):
     So slowly that Linux would find its timer ticks too far apart.
     """
     vm = to_shell(machine, guest, cpus, options=["-o", "soft.jit=verify"],
-                  cmdline="console=ttyS0 panic=-1 no_timer_check")
+                  cmdline="console=ttyS0 panic=-1 no_timer_check",
+                  timeout=3 * PATIENCE)
     vm.run("echo cpus=$(nproc)", f"cpus={cpus}")
     vm.type("poweroff")
     assert vm.wait() == POWEROFF

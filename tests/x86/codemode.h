@@ -8,15 +8,17 @@
 #include <stdint.h>
 
 /* The test's memory, at the same addresses on the host and in the guest. */
-#define TEST_BASE   0x10000000u /* page tables, then within 64 KiB: */
-#define TEST_TABLES 0x5000u
-#define TEST_CODE   (TEST_BASE + 0x10000u)
-#define TEST_DATA   (TEST_BASE + 0x14000u) /* two pages, nothing around */
-#define TEST_STACK  (TEST_BASE + 0x18000u) /* two pages, nothing around */
-#define TEST_ROM    (TEST_BASE + 0x1c000u) /* one page that guests only read */
-#define TEST_FIRST  (TEST_CODE + 0x400u)   /* the instruction */
-#define TEST_AREA   0x2000u                /* of data and of stack */
-#define CODE_FILLER 0xf4                   /* HLT: #GP at CPL 3 */
+#define TEST_BASE     0x10000000u /* page tables, then within 64 KiB: */
+#define TEST_TABLES   0x5000u
+#define TEST_CODE     (TEST_BASE + 0x10000u)
+#define TEST_DATA     (TEST_BASE + 0x14000u) /* two pages, nothing around */
+#define TEST_STACK    (TEST_BASE + 0x18000u) /* two pages, nothing around */
+#define TEST_ROM      (TEST_BASE + 0x1c000u) /* one page that guests only read */
+#define TEST_FIRST    (TEST_CODE + 0x400u)   /* the instruction */
+#define TEST_TABLES_2 (TEST_BASE + 0x30000u) /* guest_create_beside's */
+#define TEST_OFF_2    0x20000u
+#define TEST_AREA     0x2000u /* of data and of stack */
+#define CODE_FILLER   0xf4    /* HLT: #GP at CPL 3 */
 
 #define LDT_ENTRIES 6
 

@@ -20,18 +20,18 @@
 #include "block.h"
 #include "guest.h"
 #include "host.h"
+#include "runs.h"
 #include "vmm/soft/jit/jit.h"
 #include "vmm/soft/simd.h"
 #include "vmm/soft/vec.h"
 #include "x86/cr.h"
 
-#define COMPARED_FLAGS (RFLAGS_ARITH | RFLAGS_DF | RFLAGS_AC | RFLAGS_ID)
-#define SHOWN          10
-#define FAULTS         24  /* of a run */
-#define STATES         3   /* that a block runs from */
-#define TICK_US        200 /* between signals */
-#define PATIENCE       40  /* ticks for one run */
-#define PLACES         2048
+#define SHOWN    10
+#define FAULTS   24  /* of a run */
+#define STATES   3   /* that a block runs from */
+#define TICK_US  200 /* between signals */
+#define PATIENCE 40  /* ticks for one run */
+#define PLACES   2048
 
 enum { AREA_DATA, AREA_STACK, AREA_CODE, AREAS };
 
@@ -114,61 +114,12 @@ static int make_memory(void)
 /* -- one case
  * ---------------------------------------------------------------- */
 
-static void random_bytes(void *to, size_t len, uint64_t *rng)
-{
-	for (size_t at = 0; at + 8 <= len; at += 8) {
-		uint64_t value = next_random(rng);
-
-		memcpy((uint8_t *)to + at, &value, 8);
-	}
-}
-
-static void random_vectors(uint64_t *rng)
-{
-	memset(&run.vec, 0, sizeof(run.vec));
-	random_bytes(run.vec.st, 128, rng);
-	for (unsigned k = 0; k < 8; k++)
-		memset(run.vec.st[k] + 10, 0, 6);
-	random_bytes(run.vec.xmm, sizeof(run.vec.xmm), rng);
-	random_bytes(run.vec.extended, sizeof(run.vec.extended), rng);
-	run.vec.fcw = 0x37f;
-	run.vec.ftw = (uint8_t)next_random(rng);
-	/* Seldom with exceptions unmasked. */
-	run.vec.mxcsr = next_random(rng) % 16 ? 0x1f80 : 0x1f80 & ~0x80u;
-	run.vec.xstate_bv = XCR0_X87 | XCR0_SSE | XCR0_AVX | XCR0_AVX512;
-}
-
 static void set_memory(const struct code_block *b)
 {
 	memset(area(AREA_CODE), CODE_FILLER, 4096);
 	memcpy((void *)(uintptr_t)TEST_FIRST, b->code, b->len);
 	for (unsigned k = 0; k < AREA_CODE; k++)
 		memcpy(area(k), run.before[k], TEST_AREA);
-}
-
-/* The first instruction behind rip, or 0. */
-static uint64_t behind(const struct code_block *b, uint64_t rip)
-{
-	for (unsigned n = 0; n < b->starts && rip >= TEST_FIRST; n++)
-		if (TEST_FIRST + b->start[n] > rip)
-			return TEST_FIRST + b->start[n];
-	return 0;
-}
-
-static void run_from_fault_to_fault(struct guest *g, const struct code_block *b,
-				    struct end *end)
-{
-	const uint64_t *gpr = b->gpr;
-	uint64_t rflags = b->rflags, rip = TEST_FIRST;
-
-	for (end->faults = 0; end->faults < FAULTS && rip != 0;) {
-		struct outcome *out = &end->out[end->faults++];
-
-		guest_run(g, gpr, rflags, rip, out);
-		gpr = out->gpr;
-		rflags = out->rflags;
-		rip = out->vector < 0 ? 0 : behind(b, out->rip);
-	}
 }
 
 static void run_tier(const struct code_block *b, unsigned tier, bool forget)
@@ -182,7 +133,7 @@ static void run_tier(const struct code_block *b, unsigned tier, bool forget)
 	guest_set_vectors(g, &run.vec);
 	run.ticks = 0;
 	run.running = g;
-	run_from_fault_to_fault(g, b, end);
+	end->faults = runs_to_faults(g, b, TEST_FIRST, end->out, FAULTS);
 	run.running = NULL;
 	end->stopped = guest_was_stopped(g);
 	guest_vectors(g, &end->vec);
@@ -190,23 +141,12 @@ static void run_tier(const struct code_block *b, unsigned tier, bool forget)
 		memcpy(end->memory[k], area(k), area_bytes(k));
 }
 
-static const char *fault_difference(const struct outcome *a,
-				    const struct outcome *b)
-{
-	if (a->vector != b->vector || a->rip != b->rip ||
-	    a->error != b->error || (a->vector == X86_PF && a->cr2 != b->cr2))
-		return "faults";
-	if (memcmp(a->gpr, b->gpr, sizeof(a->gpr)) != 0)
-		return "registers";
-	return (a->rflags ^ b->rflags) & COMPARED_FLAGS ? "flags" : NULL;
-}
-
 static const char *difference(const struct end *a, const struct end *b,
 			      unsigned *fault)
 {
 	for (*fault = 0; *fault < a->faults; ++*fault) {
 		const char *what =
-		    fault_difference(&a->out[*fault], &b->out[*fault]);
+		    runs_differ(&a->out[*fault], &b->out[*fault]);
 
 		if (what != NULL)
 			return what;
@@ -215,11 +155,7 @@ static const char *difference(const struct end *a, const struct end *b,
 	for (unsigned k = 0; k < AREAS; k++)
 		if (memcmp(a->memory[k], b->memory[k], area_bytes(k)) != 0)
 			return "memory";
-	if (memcmp(&a->vec, &b->vec, 416) != 0 ||
-	    memcmp(a->vec.extended, b->vec.extended, sizeof(a->vec.extended)) !=
-		0)
-		return "vectors";
-	return NULL;
+	return runs_vectors_differ(&a->vec, &b->vec);
 }
 
 static void show(const struct code_block *b, const char *what, unsigned fault,
@@ -276,12 +212,12 @@ static void run_case(uint64_t number, uint64_t seed)
 	block_generate(&b, &rng);
 	guest_all_hot(run.tier[1], number / KINDS & 1);
 	for (unsigned k = 0; k < AREA_CODE; k++)
-		random_bytes(run.before[k], TEST_AREA, &rng);
+		runs_bytes(run.before[k], TEST_AREA, &rng);
 	for (unsigned n = 0; n < STATES; n++) {
 		const char *what;
 		unsigned fault = 0;
 
-		random_vectors(&rng);
+		runs_vectors(&run.vec, &rng);
 		run_tier(&b, 0, n == 0);
 		run_tier(&b, 1, n == 0);
 		if (run.end[0].stopped || run.end[1].stopped) {
@@ -415,8 +351,8 @@ static void run_steps(uint64_t number, uint64_t seed)
 	block_generate(&b, &rng);
 	guest_all_hot(run.tier[1], number / KINDS & 1);
 	for (unsigned k = 0; k < AREA_CODE; k++)
-		random_bytes(run.before[k], TEST_AREA, &rng);
-	random_vectors(&rng);
+		runs_bytes(run.before[k], TEST_AREA, &rng);
+	runs_vectors(&run.vec, &rng);
 	run_tier(&b, 0, true);
 	run_tier(&b, 1, true);
 	if (run.end[0].stopped || run.end[1].stopped ||
@@ -493,7 +429,7 @@ static unsigned memory_end(uint64_t rng)
 	static struct code_block b = {.mode = &code_mode_64};
 	unsigned wrong = 0, fault;
 
-	random_vectors(&rng);
+	runs_vectors(&run.vec, &rng);
 	run.vec.mxcsr = MXCSR_RESET; /* else all of them are tier 0's */
 	for (unsigned row = 0; row < simd_count(); row++)
 		for (unsigned n = 0; n < 3 * 65; n++) {
@@ -575,7 +511,7 @@ int main(int argc, char **argv)
 	wrong_before = run.differences;
 	steps(seconds / 2, cases, seed);
 	host_ticks(0, on_tick, false);
-	random_vectors(&(uint64_t){seed});
+	runs_vectors(&run.vec, &(uint64_t){seed});
 	for (unsigned tier = 0; tier < 2; tier++) {
 		guest_set_vectors(run.tier[tier], &run.vec);
 		wrong += many_vectors(run.tier[tier]);

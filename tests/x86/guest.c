@@ -20,7 +20,9 @@
 #define PTE_U 4u
 
 struct guest {
-	struct vm vm;
+	struct vm *vm; /* its own, but with guest_create_beside */
+	struct guest *beside;
+	struct vm own;
 	struct vmcpu vcpu;
 	struct vm_exit exit;
 	uint64_t translated;
@@ -30,43 +32,43 @@ struct guest {
 	_Atomic bool stop;
 };
 
-static void map_pages(uint64_t *pt, uint64_t gpa, unsigned pages)
+static void map_pages(uint64_t *pt, uint64_t va, uint64_t gpa, unsigned pages)
 {
 	for (unsigned k = 0; k < pages; k++)
-		pt[(gpa >> 12 & 511) + k] =
+		pt[(va >> 12 & 511) + k] =
 		    (gpa + k * 4096) | PTE_P | PTE_W | PTE_U;
 }
 
-void guest_map(uint64_t va, uint64_t gpa)
+void guest_map(struct guest *g, uint64_t va, uint64_t gpa)
 {
-	uint64_t *pt = (uint64_t *)(uintptr_t)(TEST_BASE + 0x3000);
+	uint32_t tables = g->beside != NULL ? TEST_TABLES_2 : TEST_BASE;
+	uint64_t *pt = (uint64_t *)(uintptr_t)(tables + 0x3000);
 
 	pt[va >> 12 & 511] = gpa | PTE_P | PTE_W | PTE_U;
 }
 
 #define PAE_PDPT (TEST_BASE + 0x4000u)
 
-static void make_tables(void)
+/* At tables; data and stack lie the same way off their physical pages. */
+static void make_tables(uint32_t tables, uint32_t off)
 {
-	uint64_t *pml4 = (uint64_t *)(uintptr_t)TEST_BASE;
+	uint64_t *pml4 = (uint64_t *)(uintptr_t)tables;
 	uint64_t *pdpt = pml4 + 512, *pd = pdpt + 512, *pt = pd + 512;
-	uint64_t *pae = (uint64_t *)(uintptr_t)PAE_PDPT;
 	const uint64_t flags = PTE_P | PTE_W | PTE_U;
 
 	pml4[0] = (uintptr_t)pdpt | flags;
 	pdpt[0] = (uintptr_t)pd | flags;
-	pae[0] = (uintptr_t)pd | PTE_P;
 	pd[TEST_BASE >> 21 & 511] = (uintptr_t)pt | flags;
-	map_pages(pt, TEST_CODE, 1);
-	map_pages(pt, TEST_DATA, 2);
-	map_pages(pt, TEST_STACK, 2);
+	map_pages(pt, TEST_CODE, TEST_CODE, 1);
+	map_pages(pt, TEST_DATA, TEST_DATA + off, 2);
+	map_pages(pt, TEST_STACK, TEST_STACK + off, 2);
 }
 
 void guest_map_rom(void)
 {
 	uint64_t *pt = (uint64_t *)(uintptr_t)TEST_BASE + 3 * 512;
 
-	map_pages(pt, TEST_ROM, 1);
+	map_pages(pt, TEST_ROM, TEST_ROM, 1);
 	pt[TEST_ROM >> 12 & 511] &= ~(uint64_t)PTE_W;
 }
 
@@ -125,50 +127,71 @@ static void make_state(struct vcpu_state *s, const struct code_mode *code,
 	make_segments(s, code);
 }
 
+static int make_vm(struct vm *vm, enum guest_mode mode)
+{
+	struct err err;
+
+	strcpy(vm->name, "x86");
+	vm->mem.low_size = GUEST_RAM_END;
+	vm->soft_jit = mode != GUEST_TIER0;
+	vm->soft_jit_verify = mode == GUEST_VERIFY;
+	vm->soft_jit_cache = 4 * MiB;
+	vm->soft_jit_hot = 1;
+	if (cpu_model_create("host", NULL, 1000000000, &vm->cpu_model, &err) !=
+	    0)
+		return -1;
+	return soft_engine_ops.vm_create(vm, &err);
+}
+
 static struct guest *create(enum guest_mode mode, const struct code_mode *code,
-			    bool long_mode)
+			    bool long_mode, struct guest *beside)
 {
 	struct guest *g = calloc(1, sizeof(*g));
 	struct err err;
 
 	if (g == NULL)
 		return NULL;
-	make_tables();
-	strcpy(g->vm.name, "x86");
-	g->vm.mem.low_size = GUEST_RAM_END;
-	g->vm.soft_jit = mode != GUEST_TIER0;
-	g->vm.soft_jit_verify = mode == GUEST_VERIFY;
-	g->vm.soft_jit_cache = 4 * MiB;
-	g->vm.soft_jit_hot = 1;
-	g->vcpu.vm = &g->vm;
+	g->beside = beside;
+	g->vm = beside != NULL ? beside->vm : &g->own;
+	g->vcpu.vm = g->vm;
+	g->vcpu.id = beside != NULL;
+	make_tables(beside != NULL ? TEST_TABLES_2 : TEST_BASE,
+		    beside != NULL ? TEST_OFF_2 : 0);
+	*(uint64_t *)(uintptr_t)PAE_PDPT = (TEST_BASE + 0x2000) | PTE_P;
 	make_state(&g->vcpu.state, code, long_mode);
-	if (cpu_model_create("host", NULL, 1000000000, &g->vm.cpu_model,
-			     &err) != 0 ||
-	    soft_engine_ops.vm_create(&g->vm, &err) != 0 ||
+	if (beside != NULL)
+		g->vcpu.state.reg[VM_REG_GUEST_CR3] = TEST_TABLES_2;
+	if ((beside == NULL && make_vm(g->vm, mode) != 0) ||
 	    soft_engine_ops.vcpu_create(&g->vcpu, &err) != 0) {
 		guest_destroy(g);
 		return NULL;
 	}
-	smc_enter_guest(g->vcpu.engine_data);
 	return g;
+}
+
+struct guest *guest_create_beside(struct guest *beside)
+{
+	return create(GUEST_TIER1, &code_mode_64, true, beside);
 }
 
 struct guest *guest_create(enum guest_mode mode)
 {
-	return create(mode, &code_mode_64, true);
+	return create(mode, &code_mode_64, true, NULL);
 }
 
 struct guest *guest_create_legacy(enum guest_mode mode,
 				  const struct code_mode *code, bool long_mode)
 {
-	return create(mode, code, long_mode);
+	return create(mode, code, long_mode, NULL);
 }
 
 void guest_destroy(struct guest *g)
 {
 	soft_engine_ops.vcpu_destroy(&g->vcpu);
-	soft_engine_ops.vm_destroy(&g->vm);
-	cpu_model_destroy(g->vm.cpu_model);
+	if (g->beside == NULL) {
+		soft_engine_ops.vm_destroy(g->vm);
+		cpu_model_destroy(g->vm->cpu_model);
+	}
 	free(g);
 }
 
@@ -213,7 +236,8 @@ static void run_until_fault(struct guest *g, struct cpu *c)
 
 		if (i == NULL)
 			i = block_alone(c);
-		cpu_unkick(c);
+		if (cpu_unkick(c))
+			smc_serve(c);
 		c->link_from = NULL;
 		c->jump_tag = c->live_tag;
 		while (i != NULL)
@@ -253,7 +277,7 @@ void guest_set_vectors(struct guest *g, const void *image)
 	vec_leave(c);
 	memcpy(c->xsave, image, VCPU_XSAVE_SIZE);
 	c->cr4 |= CR4_OSXSAVE | CR4_OSXMMEXCPT;
-	c->xcr0 = cpu_model_xcr0(g->vm.cpu_model);
+	c->xcr0 = cpu_model_xcr0(g->vm->cpu_model);
 	vec_mode_changed(c);
 }
 
@@ -281,7 +305,7 @@ bool guest_patch(struct guest *g, const uint8_t *from, const uint8_t *to,
 void guest_dma(struct guest *g, uint64_t va, uint64_t value)
 {
 	__atomic_store_n((uint64_t *)(uintptr_t)va, value, __ATOMIC_RELAXED);
-	soft_engine_ops.code_written(&g->vm, va, sizeof(value));
+	soft_engine_ops.code_written(g->vm, va, sizeof(value));
 }
 
 bool guest_left_ram(const struct guest *g)
@@ -384,15 +408,19 @@ void guest_run(struct guest *g, const uint64_t gpr[16], uint64_t rflags,
 	memcpy(c->gpr, gpr, 16 * sizeof(*gpr));
 	rflags_set(c, rflags, ~0ull);
 	c->rip = rip;
+	smc_enter_guest(c);
 	run_until_fault(g, c);
+	smc_leave_guest(c);
 	if (c->jit != NULL)
 		g->translated += c->jit->code.used > g->code_used;
 	vec_leave(c);
 	memcpy(out->gpr, c->gpr, sizeof(out->gpr));
 	out->rflags = rflags_get(c);
 	out->rip = c->rip + (c->exception.is_soft ? c->exception.len : 0);
-	out->cr2 = c->exception.payload;
-	out->error = c->exception.has_error ? c->exception.error : 0;
+	out->cr2 = c->exception.valid ? c->exception.payload : 0;
+	out->error = c->exception.valid && c->exception.has_error
+			 ? c->exception.error
+			 : 0;
 	out->vector = c->exception.valid ? c->exception.vector : -1;
 	c->exception.valid = c->exception.is_soft = false;
 }

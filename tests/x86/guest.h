@@ -24,6 +24,9 @@ struct guest *guest_create(enum guest_mode mode);
 /* In the mode's segments; else than in long mode with PAE paging. */
 struct guest *guest_create_legacy(enum guest_mode mode,
 				  const struct code_mode *code, bool long_mode);
+/* Another vCPU of the same VM, in 64-bit mode: the code is the same, data and
+   stack are TEST_OFF_2 behind the first one's. Destroyed before it. */
+struct guest *guest_create_beside(struct guest *beside);
 void guest_destroy(struct guest *guest);
 /* TEST_ROM, in all guests; the host has nothing there. */
 void guest_map_rom(void);
@@ -45,7 +48,7 @@ bool guest_patch(struct guest *guest, const uint8_t *from, const uint8_t *to,
 /* As a device does, from any thread: eight bytes at a multiple of eight. */
 void guest_dma(struct guest *guest, uint64_t va, uint64_t value);
 /* Its tables lead from a page of the tests' 2 MiB to a physical one. */
-void guest_map(uint64_t va, uint64_t gpa);
+void guest_map(struct guest *guest, uint64_t va, uint64_t gpa);
 /* Did the last run end where code or data are not in RAM? */
 bool guest_left_ram(const struct guest *guest);
 /* The page of probes without one, which no guest knows. */

@@ -61,8 +61,8 @@ static struct guest *guest_make(const struct how *how)
 
 	if (g == NULL)
 		return NULL;
-	guest_map(EDGE_PAGE, LAST_PAGE);
-	guest_map(EDGE, GUEST_RAM_END);
+	guest_map(g, EDGE_PAGE, LAST_PAGE);
+	guest_map(g, EDGE, GUEST_RAM_END);
 	guest_all_hot(g, how->all_hot);
 	guest_set_vectors(g, &vectors);
 	return g;
