@@ -30,7 +30,7 @@
 #define TICK_US  200 /* between signals */
 #define PATIENCE 200 /* ticks for one round */
 
-#define NOTE      (TEST_BASE + 0x1c000u) /* a page of each vCPU's own */
+#define NOTE      (TEST_BASE + 0x1e000u) /* a page of each vCPU's own */
 #define FIRST     (TEST_FIRST - 11u)     /* mov dword [NOTE], value */
 #define WORD      (TEST_FIRST - 8u)      /* NOTE, value */
 #define WRITER_AT (TEST_CODE + 0x900u)   /* the code that writes to it */
