@@ -22,7 +22,8 @@ static uint8_t *piece(unsigned n)
 
 /*
  * RDI sum, RSI steps left, RDX the table:
- *	imul rdi, rdi, 3; add rdi, n; dec rsi; jz to the ret at the end
+ *	imul rdi, rdi, 3; jmp over ud2; add rdi, n; dec rsi; jz to the ret at
+ *	the end
  * and, in turn,
  *	jmp [rdx + n * 8] | push [rdx + n * 8]; ret | call [rdx + n * 8]; ret
  */
@@ -30,11 +31,12 @@ static void put_piece(unsigned n)
 {
 	volatile uint8_t *at = piece(n);
 	uint32_t offset = n * 8;
-	uint8_t bytes[BYTES] = {0x48, 0x6b, 0xff, 3, /* imul */
+	uint8_t bytes[BYTES] = {0x48, 0x6b, 0xff, 3,    /* imul */
+				0xeb, 2,    0x0f, 0x0b, /* jmp, ud2 */
 				0x48, 0x81, 0xc7, (uint8_t)n, (uint8_t)(n >> 8),
 				0,    0,    0x48, 0xff,       0xce, /* dec */
 				0x74, 7};
-	unsigned used = 16;
+	unsigned used = 20;
 
 	bytes[used++] = 0xff;
 	bytes[used++] = n % 4 == 0 ? 0x92 : n % 4 == 1 ? 0xb2 : 0xa2;
@@ -49,10 +51,12 @@ static void put_piece(unsigned n)
 		at[k] = bytes[k];
 }
 
-/* One long circle, which jumps about. */
+/* Circles of so many, a power of two, which jump about. */
+static unsigned circle = PIECES;
+
 static unsigned after(unsigned n)
 {
-	return (n * 5 + 2741) % PIECES;
+	return n - n % circle + (n * 5 + 2741) % circle;
 }
 
 static uint64_t wanted(unsigned n, unsigned steps)
@@ -91,10 +95,15 @@ static void make_pieces(void)
 	table = pages_alloc(PIECES * 8 / 4096);
 	code = pages_alloc(PIECES * BYTES / 4096);
 	stack_top = (uint8_t *)pages_alloc(STACK / 4096) + STACK;
-	for (unsigned n = 0; n < PIECES; n++) {
+	for (unsigned n = 0; n < PIECES; n++)
 		put_piece(n);
+}
+
+static void make_circles(unsigned pieces)
+{
+	circle = pieces;
+	for (unsigned n = 0; n < PIECES; n++)
 		table[n] = (uint64_t)(uintptr_t)piece(after(n));
-	}
 }
 
 void payload(void)
@@ -102,6 +111,7 @@ void payload(void)
 	unsigned bad = 0;
 
 	make_pieces();
+	make_circles(PIECES);
 	for (unsigned n = 0; n < 4; n++)
 		bad += walk(n, STEPS) != wanted(n, STEPS);
 	check_eq(bad, 0, "through all of it, four times");
@@ -111,4 +121,8 @@ void payload(void)
 	for (unsigned n = 0; n < 4000; n++)
 		bad += walk(n & 7, 64) != wanted(n & 7, 64);
 	check_eq(bad, 0, "and some that stay hot");
+	make_circles(256);
+	for (unsigned n = 0; n < PIECES; n += circle)
+		bad += walk(n, 16 * circle) != wanted(n, 16 * circle);
+	check_eq(bad, 0, "sixteen times through a part, then the next");
 }
