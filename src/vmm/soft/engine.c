@@ -86,7 +86,8 @@ static int soft_vm_create(struct vm *vm, struct err *err)
 	svm->phys_mask = MASK(cpu_model_maxphyaddr(vm->cpu_model) - 1, 0);
 	svm->has_1g_pages = cpu_model_has(vm->cpu_model, X86_FEATURE_PDPE1GB);
 	svm->null_keeps_base = cpu_model_is_amd(vm->cpu_model);
-	svm->tsc.usable = host_tsc_is_clock();
+	svm->tsc.usable =
+	    host_tsc_is_clock() && vm->sockets * vm->cores * vm->threads <= 1;
 	svm->rotate_keeps_of = soft_host_rotate_keeps_of();
 	svm->jit_bytes = jit_share(vm);
 	svm->jit_verify = vm->soft_jit_verify;
@@ -164,6 +165,8 @@ static int soft_vcpu_create(struct vmcpu *vcpu, struct err *err)
 		}
 	}
 	if (error == 0) {
+		if (vcpu->id != 0)
+			c->svm->tsc.usable = false;
 		c->svm->cpu[vcpu->id] = c;
 		error = soft_state_set(c, &vcpu->state);
 	}

@@ -3,7 +3,11 @@
  * A line is good for TSC_WINDOW ticks of the host's TSC. Who finds it older
  * draws the next one, from the VM's clock. No line begins below where the one
  * before it ended, and what is ahead of the clock is made less steep until it
- * is not: the TSC never goes back, on no vCPU, and follows the clock.
+ * is not: the TSC never goes back, and follows the clock.
+ *
+ * VMs of several vCPUs look at the clock each time: who has no line does, and
+ * would have to be kept from what he saw being before a line that another is
+ * about to draw (two of some million readings in turn, on a loaded host).
  *
  * Two lines in turn: who reads while another is drawn has one that is whole,
  * or sees by the count that he has not.
@@ -163,8 +167,13 @@ static uint64_t tsc_slow(struct cpu *c)
 		line_draw(c, l);
 		atomic_store_explicit(&l->drawing, false, memory_order_release);
 	}
-	now = look_at_clock(c).guest;
+	/* Not the clock, which may be before the line here and behind it at
+	   its end. */
 	d = line_read(l);
+	now = __builtin_ia32_rdtsc();
+	if (is_of(&d, c) && now - d.from < TSC_WINDOW)
+		return line_at(&d, now);
+	now = look_at_clock(c).guest;
 	return is_of(&d, c) ? MAX(now, line_at(&d, __builtin_ia32_rdtsc()))
 			    : now;
 }

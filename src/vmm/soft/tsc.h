@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The guest's TSC between two looks at its clock: a line over the host's TSC,
- * the same for all vCPUs of a VM, so that RDTSC needs neither libc nor the
- * vector registers.
+ * so that RDTSC needs neither libc nor the vector registers.
  */
 #ifndef SOFT_TSC_H
 #define SOFT_TSC_H
@@ -22,7 +21,8 @@ struct tsc_lines {
 	struct tsc_line line[2];
 	_Atomic uint64_t drawn; /* how many so far: the last is [drawn & 1] */
 	_Atomic bool drawing;
-	bool usable; /* the host's clock is its TSC, too */
+	/* The host's clock is its TSC, too, and there is one vCPU (tsc.c). */
+	_Atomic bool usable;
 	struct tsc_base {
 		uint64_t host, guest, clock;
 	} base[2]; /* looks at the clock that slopes are measured from */
