@@ -28,7 +28,9 @@ def on_terminal(rundir, guest):
     process = subprocess.Popen(
         [BUILD / "bhyve", "-D", "-o", f"rundir={rundir}", "-m", "512M", *BOARD,
          *kernel(guest), "vm0"], stdin=slave, stdout=slave,
-        stderr=subprocess.DEVNULL)
+        stderr=subprocess.DEVNULL,
+        # A shell's background job ignores it, and its children do.
+        preexec_fn=lambda: signal.signal(signal.SIGQUIT, signal.SIG_DFL))
     wait_for(lambda: process.poll() is not None or
              termios.tcgetattr(slave)[3] & termios.ECHO == 0)
     assert process.poll() is None
