@@ -365,7 +365,7 @@ struct soft_vm {
 	bool jit_perfmap;     /* soft.jit.perfmap */
 	int perfmap;          /* then: a file, or -errno */
 	bool null_keeps_base; /* AMD: loading null leaves FS.base, GS.base */
-	struct tsc_lines tsc;
+	struct tsc_state tsc;
 	bool rotate_keeps_of; /* the host's, by an immediate (exec_shift.c) */
 	/* By guest page; bit n = vCPU n. Lazily touched. */
 	_Atomic uint32_t *code_mask;  /* has blocks from this page */

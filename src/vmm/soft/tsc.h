@@ -10,19 +10,16 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Fields are read while the other line is drawn; see tsc.c. */
 struct tsc_line {
-	_Atomic uint64_t from, value; /* the host's TSC, the guest's then */
-	_Atomic uint64_t slope;       /* guest's ticks for a host's << 32 */
-	_Atomic uint64_t clock;       /* the sequence of vm_clock it is of */
+	uint64_t from, value; /* the host's TSC, the guest's then */
+	uint64_t slope;       /* guest's ticks for a host's << 32; 0: no line */
+	uint64_t clock;       /* the sequence of vm_clock it is of */
 };
 
-struct tsc_lines {
-	struct tsc_line line[2];
-	_Atomic uint64_t drawn; /* how many so far: the last is [drawn & 1] */
-	_Atomic bool drawing;
-	/* The host's clock is its TSC, too, and there is one vCPU (tsc.c). */
-	_Atomic bool usable;
+/* Of the only vCPU; with several it is not usable, and nobody looks at it. */
+struct tsc_state {
+	_Atomic bool usable; /* and the host's clock is its TSC, too */
+	struct tsc_line line;
 	struct tsc_base {
 		uint64_t host, guest, clock;
 	} base[2]; /* looks at the clock that slopes are measured from */
