@@ -568,10 +568,11 @@ const struct insn *block_crossing(struct cpu *c);
 struct insn *block_single(struct cpu *c, const struct insn *i);
 /* The block with that key, or NULL. */
 const struct block *block_lookup(const struct cpu *c, uint64_t key);
-/* Its translation is replaced when it is next entered. */
-/* It waits for its translation, or another one; it has one. */
+/* Does it wait for its translation, or another one? */
 bool block_is_warm(const struct block *b);
+/* From now on it is entered by its translation. */
 void block_is_translated(struct block *b);
+/* Its translation is replaced when it is next entered. */
 void block_translate_again(struct cpu *c, struct block *b);
 /* Those around gpa take much of the time. */
 void blocks_found_hot(struct cpu *c, uint64_t gpa);
@@ -649,11 +650,14 @@ bool mmu_load_pdptes(struct cpu *c, uint64_t cr3);
    cpu_unkick(), before it looks at what was asked. */
 void cpu_kick(struct cpu *c);
 bool cpu_unkick(struct cpu *c);
-/* A kick that was served while it still set its masks may leave them set. */
+/* A kick that was served before it was through with the tables may leave some
+   of them without go. */
 void cpu_calm(struct cpu *c);
-static inline struct target *target_at(struct tlb *t, uint64_t rip)
+
+/* The place in target[] of an address. */
+static inline unsigned target_place(uint64_t rip)
 {
-	return &t->target[rip >> TARGET_SHIFT & (TARGET_SIZE - 1)];
+	return (unsigned)(rip >> TARGET_SHIFT) & (TARGET_SIZE - 1);
 }
 
 /* After C, which may have begun an epoch. */

@@ -420,11 +420,6 @@ static void epoch_begin(struct tlb *t)
 		hops_forget(c->jit);
 }
 
-static unsigned target_place(uint64_t rip)
-{
-	return (unsigned)(rip >> TARGET_SHIFT) & (TARGET_SIZE - 1);
-}
-
 /*
  * What no address at place n is found by. Of the bits that make the place one
  * is not compared (target_rest), so 0 is for all but the first two.
@@ -674,10 +669,9 @@ bool target_note(struct cpu *c, uint64_t rip, uint64_t va, const void *code)
 void cpu_kick(struct cpu *c)
 {
 	atomic_store(&c->kick, 1);
-	for (unsigned n = 0; n < TLB_TABLES && c->jit != NULL; n++) {
+	for (unsigned n = 0; n < TLB_TABLES && c->jit != NULL; n++)
 		atomic_store_explicit(&c->tlb_all[n]->go, 0,
 				      memory_order_release);
-	}
 }
 
 static void go_again(struct cpu *c)

@@ -164,6 +164,11 @@ void emit_load(struct emit *e, unsigned to, struct mem mem)
 	emit_op_mem(e, OP1(0x8b, .w = true), to, mem);
 }
 
+void emit_load32(struct emit *e, unsigned to, struct mem mem)
+{
+	emit_op_mem(e, OP1(0x8b), to, mem);
+}
+
 void emit_load_near(struct emit *e, unsigned to, const uint8_t *from)
 {
 	legacy(e, OP1(0x8b, .w = true), to & 8, false, false, false);
@@ -205,6 +210,23 @@ void emit_lea(struct emit *e, unsigned to, struct mem mem)
 void emit_lea32(struct emit *e, unsigned to, struct mem mem)
 {
 	emit_op_mem(e, OP1(0x8d), to, mem);
+}
+
+void emit_not(struct emit *e, unsigned reg)
+{
+	emit_op_reg(e, OP1(0xf7, .w = true), 2, reg);
+}
+
+void emit_rorx(struct emit *e, unsigned to, unsigned from, uint8_t bits)
+{
+	struct op rorx = {.map = MAP_0F3A,
+			  .prefix = 0xf2,
+			  .opcode = 0xf0,
+			  .vex = true,
+			  .w = true};
+
+	emit_op_reg(e, rorx, to, from);
+	emit_imm(e, bits, 1);
 }
 
 static void bits(struct emit *e, uint8_t prefix, unsigned to, unsigned from,

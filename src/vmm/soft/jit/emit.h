@@ -73,10 +73,13 @@ void emit_op_low(struct emit *e, struct op op, unsigned reg);
 void emit_mov(struct emit *e, unsigned to, unsigned from);
 void emit_mov32(struct emit *e, unsigned to, unsigned from);
 void emit_load(struct emit *e, unsigned to, struct mem mem); /* 64 bits */
+void emit_load32(struct emit *e, unsigned to, struct mem mem);
 /* From a place in the same memory. */
 void emit_load_near(struct emit *e, unsigned to, const uint8_t *from);
 void emit_store(struct emit *e, struct mem mem, unsigned from);
 void emit_mov_imm(struct emit *e, unsigned to, uint64_t value);
+void emit_not(struct emit *e, unsigned reg);
+void emit_rorx(struct emit *e, unsigned to, unsigned from, uint8_t bits);
 void emit_lea(struct emit *e, unsigned to, struct mem mem);
 void emit_lea32(struct emit *e, unsigned to, struct mem mem);
 void emit_pext(struct emit *e, unsigned to, unsigned from, struct mem mask);

@@ -36,14 +36,6 @@ static void word_store(struct translation_unit *u, struct mem mem,
 	emit_op_mem(&u->e, word_op(u, 0x89), from, mem);
 }
 
-static void word_lea(struct translation_unit *u, unsigned to, struct mem mem)
-{
-	if (u->is_32)
-		emit_lea32(&u->e, to, mem);
-	else
-		emit_lea(&u->e, to, mem);
-}
-
 /* A word at guest register base + disp. */
 static struct mem stack_probe(struct translation_unit *u, unsigned base,
 			      int32_t disp, bool write, enum away away)
@@ -68,7 +60,7 @@ static struct mem without_t1(struct translation_unit *u, struct mem mem)
 
 static void stack_adjust(struct translation_unit *u, int32_t by)
 {
-	word_lea(u, host_of(RSP), mem_at(host_of(RSP), by));
+	lea_emit(u, host_of(RSP), mem_at(host_of(RSP), by));
 }
 
 /* What is pushed waits in memory while the stack is looked up. */
@@ -134,7 +126,7 @@ bool translate_leave(struct translation_unit *u, const struct rule *rule)
 		return false;
 	mem = stack_probe(u, RBP, 0, false, AWAY_INTERP);
 	word_load(u, T1, mem);
-	word_lea(u, host_of(RSP), mem_at(host_of(RBP), word_bytes(u)));
+	lea_emit(u, host_of(RSP), mem_at(host_of(RBP), word_bytes(u)));
 	emit_mov(&u->e, host_of(RBP), T1);
 	return true;
 }
@@ -217,9 +209,9 @@ bool translate_jcxz(struct translation_unit *u, const struct rule *rule)
 	if (!count_begin(u, false))
 		return false;
 	taken = emit_jrcxz(&u->e);
-	chain(u, emit_jmp(&u->e), u->i->off + u->i->len, AWAY_TARGET);
+	chain_always(u, u->i->off + u->i->len, AWAY_TARGET);
 	emit_here8(&u->e, taken);
-	chain(u, emit_jmp(&u->e), u->i->imm, AWAY_TARGET);
+	chain_always(u, u->i->imm, AWAY_TARGET);
 	return true;
 }
 
@@ -234,12 +226,12 @@ bool translate_loop(struct translation_unit *u, const struct rule *rule)
 		return false;
 	over = emit_jrcxz(&u->e);
 	if (h == &h_loop)
-		chain(u, emit_jmp(&u->e), u->i->imm, AWAY_CALLED);
+		chain_always(u, u->i->imm, AWAY_CALLED);
 	else
 		chain(u, emit_jcc(&u->e, h == &h_loope ? 4 : 5), u->i->imm,
 		      AWAY_CALLED);
 	emit_here8(&u->e, over);
-	chain(u, emit_jmp(&u->e), u->i->off + u->i->len, AWAY_CALLED);
+	chain_always(u, u->i->off + u->i->len, AWAY_CALLED);
 	return true;
 }
 
@@ -258,7 +250,7 @@ bool translate_call(struct translation_unit *u, const struct rule *rule)
 	if (!is_plain_branch(u))
 		return false;
 	push_return(u, stack_probe(u, RSP, -word_bytes(u), true, AWAY_EXIT));
-	chain(u, emit_jmp(&u->e), u->i->imm, AWAY_CALLED);
+	chain_always(u, u->i->imm, AWAY_CALLED);
 	u->ended = true;
 	return true;
 }

@@ -76,10 +76,7 @@ void hops_drop_to(struct jit *jit, struct block *b)
 static void target_in_t0(struct translation_unit *u, int64_t rel)
 {
 	emit_load(&u->e, T0, FRAME(rip_base));
-	if (u->is_32)
-		emit_lea32(&u->e, T0, mem_at(T0, (int32_t)rel));
-	else
-		emit_lea(&u->e, T0, mem_at(T0, (int32_t)rel));
+	lea_emit(u, T0, mem_at(T0, (int32_t)rel));
 }
 
 static bool hop_new(struct translation_unit *u, int64_t rel, uint32_t *n)
@@ -112,9 +109,11 @@ bool hop_emit(struct translation_unit *u, int64_t rel)
 	emit_load(e, T0, FRAME(here));
 	emit_lea(e, T1, mem_index(T1, T0, 0, 0));
 	emit_pext(e, T1, T1, FRAME(hop_bits));
-	d = detour_add(u, AWAY_HOP, go_if_zero(u), rel);
-	if (d != NULL)
+	d = go_or(u, AWAY_HOP);
+	if (d != NULL) {
+		d->rel = rel;
 		d->hop = n;
+	}
 	target_in_t0(u, rel);
 	jit->hops.list[n].jump = place_in(jit, emit_jmp(e));
 	return true;

@@ -295,7 +295,7 @@ static bool may_go_on(const struct cpu *c)
 static struct jit_onward onward(struct cpu *c, const struct tlb *from)
 {
 	struct tlb *t = c->tlb;
-	const struct target *at = target_at(t, c->rip);
+	const struct target *at = &t->target[target_place(c->rip)];
 
 	if (!may_go_on(c))
 		return (struct jit_onward){NULL, NULL};

@@ -80,6 +80,14 @@ static unsigned index_in_register(struct translation_unit *u)
 	return T1;
 }
 
+void lea_emit(struct translation_unit *u, unsigned to, struct mem mem)
+{
+	if (u->is_32)
+		emit_lea32(&u->e, to, mem);
+	else
+		emit_lea(&u->e, to, mem);
+}
+
 void offset_emit(struct translation_unit *u, unsigned to)
 {
 	const struct insn *i = u->i;
@@ -113,7 +121,7 @@ static void limit_check(struct translation_unit *u, const struct probe *p)
 		return;
 	emit_lea(&u->e, T1, mem_at(T0, p->bytes - 1));
 	emit_pext(&u->e, T1, T1, FRAME(high_32));
-	detour_add(u, p->away, go_if_zero(u), 0);
+	go_or(u, p->away);
 }
 
 /* T0 becomes the operand's linear address. */
@@ -165,6 +173,11 @@ uint8_t *go_if_zero(struct translation_unit *u)
 	emit_lea(&u->e, T1, mem_at(T1, -1));
 	emit_pext(&u->e, T1, T1, FRAME(go));
 	return emit_jrcxz_far(&u->e);
+}
+
+struct detour *go_or(struct translation_unit *u, enum away away)
+{
+	return detour_add(u, away, go_if_zero(u), 0);
 }
 
 /*
@@ -226,7 +239,7 @@ static struct mem wandering_probe(struct translation_unit *u, struct mem at,
 	}
 	emit_load(e, T1, mem_index(HOST_RSP, place, 3, tags));
 	tag_check(u, at, p);
-	d = detour_add(u, p->away, go_if_zero(u), 0);
+	d = go_or(u, p->away);
 	if (d != NULL) {
 		d->probe = *p;
 		d->at = at;

@@ -229,9 +229,9 @@ static uint64_t jit_link(struct cpu *c, uint64_t unused)
 	struct tlb *t = c->tlb;
 
 	cpu_calm(c);
-	tlb_here(t);
 	t->miss_code = hop_link(c, t, (uint32_t)t->miss_what);
 	t->miss_answer = t->miss_code == NULL;
+	tlb_here(t);
 	return 1;
 }
 

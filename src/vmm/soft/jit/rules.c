@@ -457,17 +457,18 @@ static bool cmpxchg8b(struct translation_unit *u, const struct rule *rule)
 	return true;
 }
 
-/* Away unless T1 is 0, or (go_if_zero) unless it is not. */
+/* Away unless T1 is 0, of which all bits count, or unless it is not. */
 static void divide_check(struct translation_unit *u, bool want_zero)
 {
-	uint8_t *zero = emit_jrcxz(&u->e), *other = NULL;
+	uint8_t *zero;
 
 	if (!want_zero) {
-		other = emit_jmp8(&u->e);
-		emit_here8(&u->e, zero);
+		detour_add(u, AWAY_INTERP, emit_jrcxz_far(&u->e), 0);
+		return;
 	}
+	zero = emit_jrcxz(&u->e);
 	detour_add(u, AWAY_INTERP, emit_jmp(&u->e), 0);
-	emit_here8(&u->e, want_zero ? zero : other);
+	emit_here8(&u->e, zero);
 }
 
 /*

@@ -11,27 +11,19 @@
 #define OF_TLB(field) ((int32_t)offsetof(struct tlb, field))
 #define RCX           1
 
-/* Tier 0's unless T1 is 0. */
-static void go_or_interp(struct translation_unit *u)
-{
-	detour_add(u, AWAY_INTERP, go_if_zero(u), 0);
-}
-
 static void check_direction(struct translation_unit *u)
 {
-	struct op load = {.map = MAP_1, .opcode = 0x8b};
-
 	emit_load(&u->e, T0, FRAME(cpu));
-	emit_op_mem(&u->e, load, T1, mem_at(T0, OF_CPU(flags)));
+	emit_load32(&u->e, T1, mem_at(T0, OF_CPU(flags)));
 	emit_pext(&u->e, T1, T1, FRAME(df_bit));
-	go_or_interp(u);
+	go_or(u, AWAY_INTERP);
 }
 
 /* So that no sum of it wraps. */
 static void check_count(struct translation_unit *u)
 {
 	emit_pext(&u->e, T1, host_of(RCX), FRAME(over_page));
-	go_or_interp(u);
+	go_or(u, AWAY_INTERP);
 }
 
 /* The last byte is in the page that the first one's place of the TLB has: so
@@ -45,7 +37,7 @@ static void page_emit(struct translation_unit *u, unsigned host, int32_t tags)
 	emit_lea(e, T1, mem_index(T1, host, 0, 0));
 	emit_lea(e, T1, mem_index(T1, host_of(RCX), u->i->lsize, -1));
 	emit_pext(e, T1, T1, FRAME(page_bits));
-	go_or_interp(u);
+	go_or(u, AWAY_INTERP);
 	emit_load(e, T0, mem_index(HOST_RSP, T0, 3, OF_TLB(addend)));
 }
 
@@ -53,9 +45,7 @@ static void page_emit(struct translation_unit *u, unsigned host, int32_t tags)
 static void lead_back(struct translation_unit *u, unsigned host,
 		      unsigned addend)
 {
-	struct op invert = {.map = MAP_1, .opcode = 0xf7, .w = true};
-
-	emit_op_reg(&u->e, invert, 2, addend); /* not */
+	emit_not(&u->e, addend);
 	emit_lea(&u->e, host, mem_index(host, addend, 0, 1));
 }
 

@@ -22,7 +22,7 @@ static void flag_emit(struct translation_unit *u, struct mem keep,
 	struct emit *e = &u->e;
 
 	emit_load(e, T0, FRAME(cpu));
-	emit_op_mem(e, OP1(0x8b), T1, mem_at(T0, OF_CPU(flags)));
+	emit_load32(e, T1, mem_at(T0, OF_CPU(flags)));
 	emit_pext(e, T1, T1, keep);
 	emit_pdep(e, T1, T1, keep);
 	if (value != 0)
@@ -46,15 +46,12 @@ bool translate_sti(struct translation_unit *u, const struct rule *rule)
 {
 	struct op movzx = {.map = MAP_0F, .opcode = 0xb6};
 	struct emit *e = &u->e;
-	uint8_t *quiet;
 
 	if (u->c->cpl != 0 || u->k + 1 == u->b->count)
 		return false;
 	emit_load(e, T0, FRAME(cpu));
 	emit_op_mem(e, movzx, T1, mem_at(T0, OF_CPU(intr_check)));
-	quiet = emit_jrcxz(e);
-	detour_add(u, AWAY_INTERP, emit_jmp(e), 0);
-	emit_here8(e, quiet);
+	go_or(u, AWAY_INTERP);
 	flag_emit(u, FRAME(no_if), RFLAGS_IF);
 	return true;
 }
@@ -103,7 +100,7 @@ bool translate_pushf(struct translation_unit *u, const struct rule *rule)
 	emit_pext(e, T1, T1, FRAME(arith_bits));
 	emit_pdep(e, T1, T1, FRAME(arith_bits));
 	emit_load(e, T0, FRAME(cpu));
-	emit_op_mem(e, OP1(0x8b), T0, mem_at(T0, OF_CPU(flags)));
+	emit_load32(e, T0, mem_at(T0, OF_CPU(flags)));
 	emit_lea(e, T1, mem_index(T1, T0, 0, 0));
 	emit_store(e, FRAME(scratch), T1);
 	mem = probe_emit(
@@ -192,18 +189,6 @@ bool translate_movfromcr(struct translation_unit *u, const struct rule *rule)
 /* -- time -------------------------------------------------------------------
  */
 
-static void emit_rorx_32(struct emit *e, unsigned to, unsigned from)
-{
-	struct op rorx = {.map = MAP_0F3A,
-			  .prefix = 0xf2,
-			  .opcode = 0xf0,
-			  .vex = true,
-			  .w = true};
-
-	emit_op_reg(e, rorx, to, from);
-	emit_imm(e, 32, 1);
-}
-
 /*
  * By the vCPU's copy of the line (tsc.h), while that is good. RAX and RDX are
  * lost where it is not: at CPL 0 tier 0 does not fault.
@@ -217,27 +202,24 @@ bool translate_rdtsc(struct translation_unit *u, const struct rule *rule)
 			  .w = true,
 			  .vvvv = HOST_RAX};
 	struct emit *e = &u->e;
-	uint8_t *good;
 
 	if (u->c->cpl != 0 || u->c->jit->verify != NULL)
 		return false;
 	emit_op_plain(e, (struct op){.map = MAP_0F, .opcode = 0x31});
-	emit_rorx_32(e, T0, HOST_RDX);
+	emit_rorx(e, T0, HOST_RDX, 32);
 	emit_lea(e, T0, mem_index(T0, HOST_RAX, 0, 0));
 	emit_load(e, T1, FRAME(cpu));
 	emit_load(e, T1, mem_at(T1, OF_CPU(tsc.minus_from)));
 	emit_lea(e, T0, mem_index(T0, T1, 0, 0));
 	emit_pext(e, T1, T0, FRAME(tsc_bits));
-	good = emit_jrcxz(e);
-	detour_add(u, AWAY_INTERP, emit_jmp(e), 0);
-	emit_here8(e, good);
+	go_or(u, AWAY_INTERP);
 	emit_load(e, T1, FRAME(cpu));
-	emit_rorx_32(e, HOST_RDX, T0);
+	emit_rorx(e, HOST_RDX, T0, 32);
 	emit_op_mem(e, mulx, T0, mem_at(T1, OF_CPU(tsc.slope)));
 	emit_load(e, T1, mem_at(T1, OF_CPU(tsc.value)));
 	emit_lea(e, T0, mem_index(T0, T1, 0, 0));
 	emit_mov32(e, HOST_RAX, T0);
-	emit_rorx_32(e, HOST_RDX, T0);
+	emit_rorx(e, HOST_RDX, T0, 32);
 	emit_mov32(e, HOST_RDX, HOST_RDX);
 	return true;
 }

@@ -170,11 +170,17 @@ void lookup_jump(struct translation_unit *u)
 			       (int32_t)offsetof(struct tlb, target[0].code)));
 }
 
-static void target_emit(struct translation_unit *u, const struct detour *d,
-			enum jit_piece piece)
+/* To REG_RIPBASE + rel, by a piece that goes there. */
+static void by_piece(struct translation_unit *u, int64_t rel,
+		     enum jit_piece piece)
 {
-	emit_mov_imm(&u->e, T1, (uint64_t)d->rel);
+	emit_mov_imm(&u->e, T1, (uint64_t)rel);
 	emit_to(&u->e, emit_jmp(&u->e), u->c->jit->piece[piece]);
+}
+
+static void target_emit(struct translation_unit *u, int64_t rel)
+{
+	by_piece(u, rel, u->is_32 ? PIECE_TARGET_32 : PIECE_TARGET);
 }
 
 static void lookup_again_emit(struct translation_unit *u,
@@ -217,10 +223,10 @@ static void detour_emit(struct translation_unit *u, const struct detour *d)
 		lookup_again_emit(u, d);
 		break;
 	case AWAY_CROSSING:
-		target_emit(u, d, PIECE_CROSSING);
+		by_piece(u, d->rel, PIECE_CROSSING);
 		break;
 	default:
-		target_emit(u, d, u->is_32 ? PIECE_TARGET_32 : PIECE_TARGET);
+		target_emit(u, d->rel);
 		break;
 	}
 }
@@ -234,22 +240,9 @@ void kick_check(struct translation_unit *u)
 	detour_add(u, AWAY_EXIT, emit_jrcxz_far(&u->e), 0);
 }
 
-/* To another page. What jumps always has the way there in its place. */
-static void cross(struct translation_unit *u, uint8_t *place, int64_t rel,
-		  enum away away)
+static bool is_in_page(int64_t rel)
 {
-	bool always = place[-1] == 0xe9; /* JMP; a Jcc has 80-8F here */
-	uint8_t *after = u->e.at;
-
-	if (!always || u->e.full) {
-		detour_add(u, away, place, rel);
-		return;
-	}
-	u->e.at = place - 1;
-	if (!hop_emit(u, rel)) {
-		u->e.at = after;
-		detour_add(u, away, place, rel);
-	}
+	return rel >= 0 && rel < 4096;
 }
 
 /* What lies in two pages is in no block. */
@@ -277,8 +270,8 @@ void chain(struct translation_unit *u, uint8_t *place, int64_t rel,
 	uint64_t key = (u->b->key & ~0xfffull) + (uint64_t)rel;
 	const struct block *to;
 
-	if (rel < 0 || rel >= 4096) {
-		cross(u, place, rel, away);
+	if (!is_in_page(rel)) {
+		detour_add(u, away, place, rel);
 		return;
 	}
 	if (key == u->b->key) {
@@ -300,11 +293,17 @@ void chain(struct translation_unit *u, uint8_t *place, int64_t rel,
 	link_add(u, key, place);
 }
 
+void chain_always(struct translation_unit *u, int64_t rel, enum away away)
+{
+	if (is_in_page(rel) || !hop_emit(u, rel))
+		chain(u, emit_jmp(&u->e), rel, away);
+}
+
 static struct block *onward_block(const struct translation_unit *u, int64_t rel)
 {
 	const struct block *to;
 
-	if (rel < 0 || rel >= 4096 || u->room_onward == 0)
+	if (!is_in_page(rel) || u->room_onward == 0)
 		return NULL;
 	to = block_lookup(u->c, (u->b->key & ~0xfffull) + (uint64_t)rel);
 	if (to == NULL || to == u->b || !block_is_warm(to) ||
@@ -322,7 +321,7 @@ void chain_onward(struct translation_unit *u, int64_t rel)
 {
 	u->onward = onward_block(u, rel);
 	if (u->onward == NULL)
-		chain(u, emit_jmp(&u->e), rel, AWAY_TARGET);
+		chain_always(u, rel, AWAY_TARGET);
 }
 
 /* -- the walk
@@ -440,7 +439,7 @@ static void vec_check(struct translation_unit *u, unsigned need)
 		return;
 	emit_mov_imm(&u->e, T1, need);
 	emit_pext(&u->e, T1, T1, FRAME(vec_blocked));
-	detour_add(u, AWAY_EXIT, go_if_zero(u), 0);
+	go_or(u, AWAY_EXIT);
 }
 
 static bool walk(struct translation_unit *u)
@@ -646,9 +645,7 @@ static void end_emit(struct translation_unit *u, struct block *b, uint64_t key)
 	u->e = (struct emit){begin, begin + ROOM_LEFT / 2, false};
 	place = emit_jmp(&u->e);
 	emit_here(&u->e, place);
-	emit_mov_imm(&u->e, T1, key & 0xfff);
-	emit_to(&u->e, emit_jmp(&u->e),
-		jit->piece[u->is_32 ? PIECE_TARGET_32 : PIECE_TARGET]);
+	target_emit(u, key & 0xfff);
 	jit->code.used = (size_t)(u->e.at - jit->code.write);
 	link_add(u, key, place);
 }

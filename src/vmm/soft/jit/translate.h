@@ -149,6 +149,8 @@ unsigned low_register(struct translation_unit *u, unsigned guest, bool load);
 void low_register_done(struct translation_unit *u, unsigned guest);
 /* May the operand's address be emitted? false: tier 0 must. */
 bool address_possible(const struct translation_unit *u);
+/* LEA of the code's address size. */
+void lea_emit(struct translation_unit *u, unsigned to, struct mem mem);
 /* The operand's offset in its segment, to a register (LEA). */
 void offset_emit(struct translation_unit *u, unsigned to);
 /*
@@ -158,8 +160,9 @@ void offset_emit(struct translation_unit *u, unsigned to);
 struct mem probe_emit(struct translation_unit *u, struct mem at,
 		      struct probe p);
 /* Goes on if T1, with its upper bit clear, is 0 and no kick is there; else
-   jumps where is returned. */
+   jumps where is returned, or away. */
 uint8_t *go_if_zero(struct translation_unit *u);
+struct detour *go_or(struct translation_unit *u, enum away away);
 void probe_detour(struct translation_unit *u, const struct detour *d);
 void refill_emit(struct translation_unit *u, const struct detour *d);
 /* The instruction's memory operand. */
@@ -177,6 +180,8 @@ struct detour *detour_add(struct translation_unit *u, enum away kind,
 /* The jump whose distance is at place goes to REG_RIPBASE + rel. */
 void chain(struct translation_unit *u, uint8_t *place, int64_t rel,
 	   enum away away);
+/* A jump to there, whatever happens. */
+void chain_always(struct translation_unit *u, int64_t rel, enum away away);
 /* At the block's end to REG_RIPBASE + rel, without a jump where what is there
    can be translated right behind it. */
 void chain_onward(struct translation_unit *u, int64_t rel);

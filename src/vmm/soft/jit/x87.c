@@ -101,12 +101,12 @@ static void itself(struct translation_unit *u, struct mem at)
 static void control_word(struct translation_unit *u, struct mem at)
 {
 	struct op load = {.map = MAP_0F, .opcode = 0xb7};
-	struct op invert = {.map = MAP_1, .opcode = 0xf7, .w = true};
+
 	emit_op_mem(&u->e, load, T1, at); /* movzx */
 	emit_store(&u->e, FRAME(scratch), T1);
-	emit_op_reg(&u->e, invert, 2, T1); /* not */
+	emit_not(&u->e, T1);
 	emit_pext(&u->e, T1, T1, FRAME(x87_masks));
-	detour_add(u, AWAY_INTERP, go_if_zero(u), 0);
+	go_or(u, AWAY_INTERP);
 	itself(u, FRAME(scratch));
 }
 
