@@ -408,56 +408,46 @@ static void nmis(void)
 /* -- shadows (SDM vol. 2, STI; vol. 3, 6.8.3) --------------------------------
  */
 
-static uint64_t came_at;
-static volatile unsigned came;
-
-static void on_interrupt(struct frame *frame)
-{
-	came_at = frame->rip;
-	came++;
-	lapic_eoi();
-}
-
 static void raise_self(void)
 {
 	__asm__ volatile("cli");
-	came = 0;
+	noted = 0;
 	lapic_write(LAPIC_ICR, 0x40092);
 }
 
 static void shadows(void)
 {
-	trap_handler[0x92] = on_interrupt;
+	trap_handler[0x92] = note_interrupt;
 	lapic_enable();
 	raise_self();
 	__asm__ volatile("sti\n\tnop\nsh1:\tnop\n\tcli" ::: "memory");
-	check(came == 1 && came_at == SYM(sh1),
+	check(noted == 1 && noted_at == SYM(sh1),
 	      "STI: the interrupt comes after the next instruction");
 	raise_self();
 	__asm__ volatile("sti\n\tcli\n\tnop" ::: "memory");
-	check_eq(came, 0, "STI, CLI: no interrupt");
+	check_eq(noted, 0, "STI, CLI: no interrupt");
 	__asm__ volatile("sti; nop; nop; cli" ::: "memory");
-	check_eq(came, 1, "and then it comes");
+	check_eq(noted, 1, "and then it comes");
 	raise_self();
 	__asm__ volatile(
 	    "pushfq; orq $0x200, (%%rsp); popfq\nsh2:\tnop\n\tcli" ::
 		: "memory", "cc");
-	check(came == 1 && came_at == SYM(sh2), "POPF has no shadow");
+	check(noted == 1 && noted_at == SYM(sh2), "POPF has no shadow");
 	raise_self();
 	__asm__ volatile("sti\n\tsti\nsh3:\tnop\n\tcli" ::: "memory");
-	check(came == 1 && came_at == SYM(sh3), "a second STI has no shadow");
+	check(noted == 1 && noted_at == SYM(sh3), "a second STI has no shadow");
 	raise_self();
 	__asm__ volatile("sti\n\thlt\nsh4:\tnop\n\tcli" ::: "memory");
-	check(came == 1 && came_at == SYM(sh4), "STI, HLT: HLT is woken");
+	check(noted == 1 && noted_at == SYM(sh4), "STI, HLT: HLT is woken");
 	/* TPR of the vector's class holds it back; CR8 is TPR. */
 	WRITE_CR(8, 9);
 	check_eq(lapic_read(LAPIC_TPR), 0x90, "CR8 is the TPR's upper half");
 	raise_self();
 	__asm__ volatile("sti; nop; nop; nop; cli" ::: "memory");
-	check_eq(came, 0, "TPR of the same class holds an interrupt back");
+	check_eq(noted, 0, "TPR of the same class holds an interrupt back");
 	__asm__ volatile("sti; nop; mov %0, %%cr8\nsh5:\tnop; cli" ::"r"(8ull)
 			 : "memory");
-	check(came == 1 && came_at == SYM(sh5),
+	check(noted == 1 && noted_at == SYM(sh5),
 	      "lowering CR8 lets it in at the next instruction");
 	WRITE_CR(8, 0);
 }

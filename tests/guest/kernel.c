@@ -45,17 +45,13 @@ static void storm_start(uint32_t count)
 {
 	ticks = 0;
 	trap_handler[TICK] = on_tick;
-	lapic_enable();
-	lapic_write(LAPIC_DIVIDE, 0xb);
-	lapic_write(LAPIC_TIMER, TICK | BIT(17));
-	lapic_write(LAPIC_INITIAL, count);
+	lapic_storm(TICK, count);
 }
 
 /* The last of them comes before its handler goes. */
 static void storm_stop(void)
 {
-	lapic_write(LAPIC_INITIAL, 0);
-	lapic_write(LAPIC_TIMER, BIT(16));
+	lapic_calm();
 	__asm__ volatile("sti\n\tnop\n\tnop\n\tcli" ::: "memory");
 	trap_handler[TICK] = NULL;
 }
@@ -197,39 +193,29 @@ static void smap(void)
 /* -- the shadow of STI, hot ---------------------------------------------------
  */
 
-static uint64_t came_at;
-static volatile unsigned came;
-
-static void on_interrupt(struct frame *frame)
-{
-	came_at = frame->rip;
-	came++;
-	lapic_eoi();
-}
-
 static void shadows(void)
 {
 	unsigned late = 0, none = 0;
 
-	trap_handler[VECTOR] = on_interrupt;
+	trap_handler[VECTOR] = note_interrupt;
 	lapic_enable();
 	for (unsigned n = 0; n < HOT; n++) {
 		bool pending = n % 3 != 0;
 
 		__asm__ volatile("cli" ::: "memory");
-		came = 0;
+		noted = 0;
 		if (pending)
 			lapic_write(LAPIC_ICR, 0x40000 | VECTOR);
 		__asm__ volatile("nop\n\tsti\n\tnop\n"
 				 "after_sti: nop\n\tcli" ::
 				     : "memory");
 		late +=
-		    came != pending || (pending && came_at != SYM(after_sti));
+		    noted != pending || (pending && noted_at != SYM(after_sti));
 		if (pending)
 			lapic_write(LAPIC_ICR, 0x40000 | VECTOR);
-		came = 0;
+		noted = 0;
 		__asm__ volatile("sti\n\tcli\n\tnop" ::: "memory");
-		none += came;
+		none += noted;
 		__asm__ volatile("sti; nop; cli" ::: "memory");
 	}
 	check_eq(late, 0, "an interrupt after the instruction after STI");
@@ -445,6 +431,30 @@ static void crossing_no_more(void)
 	map_page(V, 0);
 }
 
+/* -- one vCPU's TSC -----------------------------------------------------------
+ */
+
+#define TSC_TICKS 300000000ull
+#define MSR_TSC   0x10
+
+/* By RDTSC here, where it becomes host code, and by ways that do not. */
+static void one_tsc(void)
+{
+	uint64_t begin = rdtsc(), last = begin, now;
+	unsigned back = 0, still = 0;
+
+	for (unsigned n = 0; last - begin < TSC_TICKS; n++) {
+		now = n % 64 == 0 ? rdmsr(MSR_TSC) : rdtsc();
+		back += now < last;
+		still = now == last ? still + 1 : 0;
+		if (still > 1000000)
+			break;
+		last = now;
+	}
+	check_eq(back, 0, "the TSC never goes back");
+	check(still == 0, "nor does it stand still");
+}
+
 void payload(void)
 {
 	for (unsigned n = 0; n < 3; n++)
@@ -458,4 +468,5 @@ void payload(void)
 	part(bit_strings);
 	part(crossings);
 	part(crossing_no_more);
+	part(one_tsc);
 }

@@ -79,18 +79,14 @@ static void storm_start(uint32_t count)
 {
 	ticks = 0;
 	trap_handler[VECTOR] = on_tick;
-	lapic_enable();
-	lapic_write(LAPIC_DIVIDE, 0xb);
-	lapic_write(LAPIC_TIMER, VECTOR | BIT(17));
-	lapic_write(LAPIC_INITIAL, count);
+	lapic_storm(VECTOR, count);
 	__asm__ volatile("sti" ::: "memory");
 }
 
 static void storm_stop(void)
 {
 	__asm__ volatile("cli" ::: "memory");
-	lapic_write(LAPIC_INITIAL, 0);
-	lapic_write(LAPIC_TIMER, BIT(16));
+	lapic_calm();
 }
 
 /* Every register and the flags are live through the loop. */

@@ -232,14 +232,10 @@ static void run_together(void)
 static const char *difference(const struct end *a, const struct end *b,
 			      unsigned *fault)
 {
-	for (*fault = 0; *fault < a->faults; ++*fault) {
-		const char *what =
-		    runs_differ(&a->out[*fault], &b->out[*fault]);
+	const char *what = runs_faults_differ(a->out, b->out, a->faults, fault);
 
-		if (what != NULL)
-			return what;
-	}
-	--*fault;
+	if (what != NULL)
+		return what;
 	if (memcmp(a->memory, b->memory, sizeof(a->memory)) != 0)
 		return "memory";
 	return runs_vectors_differ(&a->vec, &b->vec);
@@ -248,23 +244,11 @@ static const char *difference(const struct end *a, const struct end *b,
 static void show(const struct side *s, const char *what, unsigned fault,
 		 uint64_t number)
 {
-	printf("# case %" PRIu64 ", vCPU %d: %s differ, at fault %u\n# code:",
-	       number, s == &run.side[1], what, fault);
-	for (unsigned n = 0; n < s->b.len; n++)
-		printf(" %02x", s->b.code[n]);
-	printf("\n");
-	for (unsigned t = 0; t < 2; t++) {
-		const struct outcome *o =
-		    t == 0 ? &s->alone.out[fault] : &s->end.out[fault];
-
-		printf("# %s: vector %d error %" PRIx64 " cr2 %" PRIx64
-		       " rip %" PRIx64 " flags %" PRIx64 "\n#  ",
-		       t == 0 ? "alone" : "together", o->vector, o->error,
-		       o->cr2, o->rip, o->rflags);
-		for (unsigned n = 0; n < 16; n++)
-			printf(" %" PRIx64, o->gpr[n]);
-		printf("\n");
-	}
+	printf("# case %" PRIu64 ", vCPU %d: %s differ, at fault %u\n", number,
+	       s == &run.side[1], what, fault);
+	runs_show_code(&s->b);
+	runs_show("alone", &s->alone.out[fault]);
+	runs_show("together", &s->end.out[fault]);
 }
 
 /* Both alone, in tier 0. False: endless, or it looks at or writes to the code,

@@ -144,14 +144,10 @@ static void run_tier(const struct code_block *b, unsigned tier, bool forget)
 static const char *difference(const struct end *a, const struct end *b,
 			      unsigned *fault)
 {
-	for (*fault = 0; *fault < a->faults; ++*fault) {
-		const char *what =
-		    runs_differ(&a->out[*fault], &b->out[*fault]);
+	const char *what = runs_faults_differ(a->out, b->out, a->faults, fault);
 
-		if (what != NULL)
-			return what;
-	}
-	--*fault;
+	if (what != NULL)
+		return what;
 	for (unsigned k = 0; k < AREAS; k++)
 		if (memcmp(a->memory[k], b->memory[k], area_bytes(k)) != 0)
 			return "memory";
@@ -161,21 +157,11 @@ static const char *difference(const struct end *a, const struct end *b,
 static void show(const struct code_block *b, const char *what, unsigned fault,
 		 uint64_t number)
 {
-	printf("# case %" PRIu64 ": %s differ, at fault %u\n# code:", number,
-	       what, fault);
-	for (unsigned n = 0; n < b->len; n++)
-		printf(" %02x", b->code[n]);
-	printf("\n");
-	for (unsigned t = 0; t < 2; t++) {
-		const struct outcome *o = &run.end[t].out[fault];
-
-		printf("# tier %u: vector %d error %" PRIx64 " cr2 %" PRIx64
-		       " rip %" PRIx64 " flags %" PRIx64 "\n#  ",
-		       t, o->vector, o->error, o->cr2, o->rip, o->rflags);
-		for (unsigned n = 0; n < 16; n++)
-			printf(" %" PRIx64, o->gpr[n]);
-		printf("\n");
-	}
+	printf("# case %" PRIu64 ": %s differ, at fault %u\n", number, what,
+	       fault);
+	runs_show_code(b);
+	runs_show("tier 0", &run.end[0].out[fault]);
+	runs_show("tier 1", &run.end[1].out[fault]);
 }
 
 static bool is_string_opcode(uint8_t byte)
@@ -202,17 +188,22 @@ static bool repeats_changed(const struct code_block *b, const struct end *end)
 	return false;
 }
 
+static void begin_case(struct code_block *b, uint64_t number, uint64_t *rng)
+{
+	run.tier = run.guest[number % KINDS];
+	b->mode = kinds[number % KINDS].code;
+	block_generate(b, rng);
+	guest_all_hot(run.tier[1], number / KINDS & 1);
+	for (unsigned k = 0; k < AREA_CODE; k++)
+		runs_bytes(run.before[k], TEST_AREA, rng);
+}
+
 static void run_case(uint64_t number, uint64_t seed)
 {
 	uint64_t rng = seed ^ number * 0xda942042e4dd58b5u;
 	static struct code_block b;
 
-	run.tier = run.guest[number % KINDS];
-	b.mode = kinds[number % KINDS].code;
-	block_generate(&b, &rng);
-	guest_all_hot(run.tier[1], number / KINDS & 1);
-	for (unsigned k = 0; k < AREA_CODE; k++)
-		runs_bytes(run.before[k], TEST_AREA, &rng);
+	begin_case(&b, number, &rng);
 	for (unsigned n = 0; n < STATES; n++) {
 		const char *what;
 		unsigned fault = 0;
@@ -346,12 +337,7 @@ static void run_steps(uint64_t number, uint64_t seed)
 	static struct code_block b;
 	unsigned fault = 0;
 
-	run.tier = run.guest[number % KINDS];
-	b.mode = kinds[number % KINDS].code;
-	block_generate(&b, &rng);
-	guest_all_hot(run.tier[1], number / KINDS & 1);
-	for (unsigned k = 0; k < AREA_CODE; k++)
-		runs_bytes(run.before[k], TEST_AREA, &rng);
+	begin_case(&b, number, &rng);
 	runs_vectors(&run.vec, &rng);
 	run_tier(&b, 0, true);
 	run_tier(&b, 1, true);

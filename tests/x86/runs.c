@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "runs.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "x86/cr.h"
@@ -43,6 +45,38 @@ const char *runs_differ(const struct outcome *a, const struct outcome *b)
 	if (memcmp(a->gpr, b->gpr, sizeof(a->gpr)) != 0)
 		return "registers";
 	return (a->rflags ^ b->rflags) & COMPARED_FLAGS ? "flags" : NULL;
+}
+
+const char *runs_faults_differ(const struct outcome a[],
+			       const struct outcome b[], unsigned count,
+			       unsigned *fault)
+{
+	for (*fault = 0; *fault < count; ++*fault) {
+		const char *what = runs_differ(&a[*fault], &b[*fault]);
+
+		if (what != NULL)
+			return what;
+	}
+	--*fault;
+	return NULL;
+}
+
+void runs_show_code(const struct code_block *b)
+{
+	printf("# code:");
+	for (unsigned n = 0; n < b->len; n++)
+		printf(" %02x", b->code[n]);
+	printf("\n");
+}
+
+void runs_show(const char *who, const struct outcome *o)
+{
+	printf("# %s: vector %d error %" PRIx64 " cr2 %" PRIx64 " rip %" PRIx64
+	       " flags %" PRIx64 "\n#  ",
+	       who, o->vector, o->error, o->cr2, o->rip, o->rflags);
+	for (unsigned n = 0; n < 16; n++)
+		printf(" %" PRIx64, o->gpr[n]);
+	printf("\n");
 }
 
 const char *runs_vectors_differ(const struct xsave_image *a,

@@ -13,8 +13,16 @@ unsigned runs_to_faults(struct guest *g, const struct code_block *b,
 			uint64_t first, struct outcome out[], unsigned max);
 /* What differs; NULL: nothing. */
 const char *runs_differ(const struct outcome *a, const struct outcome *b);
+/* Of so many; *fault: which does, or the last one. */
+const char *runs_faults_differ(const struct outcome a[],
+			       const struct outcome b[], unsigned count,
+			       unsigned *fault);
 const char *runs_vectors_differ(const struct xsave_image *a,
 				const struct xsave_image *b);
+
+/* For who has to find out. */
+void runs_show_code(const struct code_block *b);
+void runs_show(const char *who, const struct outcome *o);
 
 void runs_bytes(void *to, size_t len, uint64_t *rng);
 void runs_vectors(struct xsave_image *vec, uint64_t *rng);

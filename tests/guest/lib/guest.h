@@ -248,6 +248,13 @@ static inline void lapic_write(unsigned reg, uint32_t v)
 }
 void lapic_enable(void);
 void lapic_eoi(void);
+/* Interrupts of the timer again and again, count bus ticks apart; no more. */
+void lapic_storm(uint8_t vector, uint32_t count);
+void lapic_calm(void);
+/* A handler that notes interrupts: how many, and where the last one came. */
+extern volatile unsigned noted;
+extern uint64_t noted_at;
+void note_interrupt(struct frame *frame);
 
 #define CPU_MAX 16
 /* Starts vCPU id at fn(id) on a stack of its own; false: it did not come. */

@@ -25,6 +25,30 @@ void lapic_eoi(void)
 		lapic_write(LAPIC_EOI, 0);
 }
 
+void lapic_storm(uint8_t vector, uint32_t count)
+{
+	lapic_enable();
+	lapic_write(LAPIC_DIVIDE, 0xb);
+	lapic_write(LAPIC_TIMER, vector | BIT(17));
+	lapic_write(LAPIC_INITIAL, count);
+}
+
+void lapic_calm(void)
+{
+	lapic_write(LAPIC_INITIAL, 0);
+	lapic_write(LAPIC_TIMER, BIT(16));
+}
+
+volatile unsigned noted;
+uint64_t noted_at;
+
+void note_interrupt(struct frame *frame)
+{
+	noted_at = frame->rip;
+	noted++;
+	lapic_eoi();
+}
+
 /* The runner says how many vCPUs there are by where the BSP's RDI was. */
 unsigned cpu_count(void)
 {
