@@ -217,6 +217,14 @@ static uint32_t host_mxcsr_mask(void)
 	return x.mxcsr_mask ? x.mxcsr_mask : 0xffbf;
 }
 
+static bool is_host_intel(void)
+{
+	uint32_t eax, ebx, ecx, edx;
+
+	__cpuid(0, eax, ebx, ecx, edx);
+	return ebx == signature_INTEL_ebx;
+}
+
 static void find_components(struct native *n)
 {
 	uint32_t eax, ebx, ecx, edx;
@@ -262,6 +270,7 @@ int native_create(struct cpu *c)
 	if (!cpu_model_has(model, X86_FEATURE_MISALIGNSSE))
 		n->mxcsr_valid &= ~MXCSR_MM;
 	n->mxcsr_masks = MXCSR_MASKS;
+	n->flushes_unmasked = is_host_intel();
 	find_components(n);
 	c->native = n;
 	return 0;

@@ -123,7 +123,7 @@ static void stub_run_unmasked(struct cpu *c, const struct insn *i, void *mem)
 		stub_run(c, i, mem);
 		tiny = host_mxcsr() & MXCSR_UE;
 		/* Without underflow FZ matters to who does not report it. */
-		if (tiny)
+		if (tiny || !n->flushes_unmasked)
 			control &= ~MXCSR_FZ;
 		vec_restore(c, n->scratch[0]);
 	}

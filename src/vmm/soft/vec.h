@@ -77,6 +77,8 @@ struct native {
 	uint64_t rfbm;        /* components the guest can have; 0: no XSAVE */
 	uint32_t mxcsr_valid; /* MXCSR bits that exist */
 	uint32_t mxcsr_masks; /* the guest's mask bits, while live */
+	/* VREDUCE and the like flush to zero even with UM clear, as Intel's. */
+	bool flushes_unmasked;
 	struct vec_component component[VEC_COMPONENTS];
 
 	struct codemem code;
