@@ -34,6 +34,9 @@
 	X(INTERRUPTS, "interrupts delivered to vcpu")                          \
 	X(BLOCKS_DECODED, "blocks decoded")                                    \
 	X(TLB_FILLS, "software TLB fills")                                     \
+	X(WINDOW_PAGES,                                                        \
+	  "user pages mapped where host code gets straight to them")           \
+	X(WINDOW_FAULTS, "accesses of host code to pages not mapped there")    \
 	X(CODE_DROPS, "code pages dropped after writes")                       \
 	X(JIT_BLOCKS, "blocks translated to host code")                        \
 	X(JIT_AGAIN, "blocks translated again, as hot ones")                   \

@@ -332,7 +332,7 @@ static void run_case(uint64_t number, uint64_t seed)
 	put_code(&run.side[0].b);
 	for (unsigned k = 0; k < 2; k++) {
 		guest_forget(run.side[k].g);
-		guest_all_hot(run.side[k].g, number / WRITERS & 1);
+		guest_probes(run.side[k].g, number / WRITERS % PROBES);
 	}
 	for (unsigned n = 0; n < ROUNDS && run_round(number); n++)
 		;
@@ -344,11 +344,8 @@ static void run_case(uint64_t number, uint64_t seed)
 
 static bool make_all(void)
 {
-	uint8_t *all =
-	    mmap((void *)(uintptr_t)TEST_BASE, 2 * MiB, PROT_READ | PROT_WRITE,
-		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
-
-	if (all == MAP_FAILED || host_create() != 0)
+	if (!guest_memory(TEST_BASE, 2 * MiB, PROT_READ | PROT_WRITE) ||
+	    host_create() != 0)
 		return false;
 	run.solo = guest_create(GUEST_TIER0);
 	run.side[0].g = guest_create(GUEST_TIER1);

@@ -98,13 +98,10 @@ static size_t area_bytes(unsigned k)
 
 static int make_memory(void)
 {
-	uint8_t *all =
-	    mmap((void *)(uintptr_t)TEST_BASE, 2 * MiB, PROT_NONE,
-		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
-
-	if (all == MAP_FAILED)
+	if (!guest_memory(TEST_BASE, 2 * MiB, PROT_NONE))
 		return -1;
-	mprotect(all, TEST_TABLES, PROT_READ | PROT_WRITE);
+	mprotect((void *)(uintptr_t)TEST_BASE, TEST_TABLES,
+		 PROT_READ | PROT_WRITE);
 	mprotect((void *)(uintptr_t)TEST_ROM, 4096, PROT_READ | PROT_WRITE);
 	for (unsigned k = 0; k < AREAS; k++)
 		mprotect(area(k), area_bytes(k), PROT_READ | PROT_WRITE);
@@ -193,7 +190,7 @@ static void begin_case(struct code_block *b, uint64_t number, uint64_t *rng)
 	run.tier = run.guest[number % KINDS];
 	b->mode = kinds[number % KINDS].code;
 	block_generate(b, rng);
-	guest_all_hot(run.tier[1], number / KINDS & 1);
+	guest_probes(run.tier[1], number / KINDS % PROBES);
 	for (unsigned k = 0; k < AREA_CODE; k++)
 		runs_bytes(run.before[k], TEST_AREA, rng);
 }
@@ -424,7 +421,7 @@ static unsigned memory_end(uint64_t rng)
 
 			if (!block_simd(&b, row, va, &rng))
 				continue;
-			guest_all_hot(run.tier[1], n & 1);
+			guest_probes(run.tier[1], n % PROBES);
 			run_tier(&b, 0, true);
 			run_tier(&b, 1, true);
 			what = difference(&run.end[0], &run.end[1], &fault);

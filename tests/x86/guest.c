@@ -8,6 +8,8 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "vmm/cpuid.h"
 #include "vmm/engine.h"
@@ -62,6 +64,20 @@ static void make_tables(uint32_t tables, uint32_t off)
 	map_pages(pt, TEST_CODE, TEST_CODE, 1);
 	map_pages(pt, TEST_DATA, TEST_DATA + off, 2);
 	map_pages(pt, TEST_STACK, TEST_STACK + off, 2);
+}
+
+/* Of all guests: what is at a gpa is at that place in it. */
+static int memory_fd = -1;
+
+bool guest_memory(uint64_t gpa, uint64_t bytes, int prot)
+{
+	void *at = (void *)(uintptr_t)gpa;
+
+	if (memory_fd < 0)
+		memory_fd = memfd_create("guest", MFD_CLOEXEC);
+	return memory_fd >= 0 && ftruncate(memory_fd, GUEST_RAM_END) == 0 &&
+	       mmap(at, bytes, prot, MAP_SHARED | MAP_FIXED_NOREPLACE,
+		    memory_fd, (off_t)gpa) == at;
 }
 
 void guest_map_rom(void)
@@ -133,6 +149,7 @@ static int make_vm(struct vm *vm, enum guest_mode mode)
 
 	strcpy(vm->name, "x86");
 	vm->mem.low_size = GUEST_RAM_END;
+	vm->mem.fd = memory_fd;
 	vm->soft_jit = mode != GUEST_TIER0;
 	vm->soft_jit_verify = mode == GUEST_VERIFY;
 	vm->soft_jit_cache = 4 * MiB;
@@ -262,12 +279,15 @@ void guest_forget(struct guest *g)
 	guest_forget_page(g, TEST_CODE);
 }
 
-void guest_all_hot(struct guest *g, bool hot)
+void guest_probes(struct guest *g, enum guest_probes probes)
 {
 	struct cpu *c = g->vcpu.engine_data;
 
-	if (c->jit != NULL)
-		c->jit->all_hot = hot;
+	if (c->jit == NULL)
+		return;
+	c->jit->all_hot = probes != PROBES_TLB;
+	c->jit->faults.is_watched =
+	    probes == PROBES_WINDOWS && c->jit->verify == NULL;
 }
 
 void guest_set_vectors(struct guest *g, const void *image)

@@ -19,6 +19,8 @@ enum guest_mode {
 	GUEST_VERIFY /* soft.jit=verify, likewise */
 };
 
+/* The guests' memory, where gpa and host address are the same. */
+bool guest_memory(uint64_t gpa, uint64_t bytes, int prot);
 /* In 64-bit mode; NULL: no memory. */
 struct guest *guest_create(enum guest_mode mode);
 /* In the mode's segments; else than in long mode with PAE paging. */
@@ -37,8 +39,10 @@ uint64_t guest_translated(const struct guest *guest);
 /* What it knows of the code, or of the code on another page: not any more. */
 void guest_forget(struct guest *guest);
 void guest_forget_page(struct guest *guest, uint64_t gpa);
-/* Blocks made from now on take much of the time (struct block), or not. */
-void guest_all_hot(struct guest *guest, bool hot);
+/* How blocks that are made from now on get to memory: those that take much of
+   the time remember pages, or go by windows. */
+enum guest_probes { PROBES_TLB, PROBES_SITES, PROBES_WINDOWS, PROBES };
+void guest_probes(struct guest *guest, enum guest_probes probes);
 /* Vector state, as struct vcpu_state has it; CR4 and XCR0 allow all of it. */
 void guest_set_vectors(struct guest *guest, const void *image);
 void guest_vectors(struct guest *guest, void *image);

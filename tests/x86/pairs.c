@@ -27,13 +27,10 @@ static size_t area_bytes(unsigned k)
 
 int pairs_memory(void)
 {
-	uint8_t *all =
-	    mmap((void *)(uintptr_t)TEST_BASE, 2 * MiB, PROT_NONE,
-		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
-
-	if (all == MAP_FAILED)
+	if (!guest_memory(TEST_BASE, 2 * MiB, PROT_NONE))
 		return -1;
-	mprotect(all, TEST_TABLES, PROT_READ | PROT_WRITE);
+	mprotect((void *)(uintptr_t)TEST_BASE, TEST_TABLES,
+		 PROT_READ | PROT_WRITE);
 	mprotect((void *)(uintptr_t)TEST_CODE, 4096,
 		 PROT_READ | PROT_WRITE | PROT_EXEC);
 	for (unsigned k = 0; k < 2; k++)
@@ -205,7 +202,7 @@ static void run_guest(struct pairs *r, const struct pair *p, unsigned n,
 
 	set_memory(r, p);
 	guest_forget(r->guest[n]); /* the code is another one */
-	guest_all_hot(r->guest[n], r->pairs & 1);
+	guest_probes(r->guest[n], r->pairs % PROBES);
 	guest_run(r->guest[n], p->gpr, p->rflags, TEST_FIRST - r->mode->base,
 		  &guest);
 	for (unsigned k = 0; k < AREAS; k++)

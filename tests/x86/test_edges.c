@@ -27,31 +27,28 @@ static int make_memory(void)
 {
 	const int prot = PROT_READ | PROT_WRITE,
 		  flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE;
-	void *tables =
-	    mmap((void *)(uintptr_t)TEST_BASE, 2 * MiB, prot, flags, -1, 0);
-	void *last =
-	    mmap((void *)(uintptr_t)LAST_PAGE, 4096, prot, flags, -1, 0);
 	void *behind = mmap((void *)(uintptr_t)GUEST_RAM_END, 2 * MiB,
 			    PROT_NONE, flags, -1, 0);
+	bool ok = guest_memory(TEST_BASE, 2 * MiB, prot) &&
+		  guest_memory(LAST_PAGE, 4096, prot);
 
-	return tables == MAP_FAILED || last == MAP_FAILED ||
-		       behind == MAP_FAILED
-		   ? -1
-		   : 0;
+	return ok && behind != MAP_FAILED ? 0 : -1;
 }
 
-/* How the code is run: a mode, and with probes' sites or not. */
+/* How the code is run. */
 struct how {
 	const char *name;
 	enum guest_mode mode;
-	bool all_hot;
+	enum guest_probes probes;
 };
 
-static const struct how hows[] = {{"tier 0", GUEST_TIER0, false},
-				  {"tier 1", GUEST_TIER1, false},
-				  {"tier 1 with sites", GUEST_TIER1, true},
-				  {"verify", GUEST_VERIFY, false},
-				  {"verify with sites", GUEST_VERIFY, true}};
+static const struct how hows[] = {
+    {"tier 0", GUEST_TIER0, PROBES_TLB},
+    {"tier 1", GUEST_TIER1, PROBES_TLB},
+    {"tier 1 with sites", GUEST_TIER1, PROBES_SITES},
+    {"tier 1 with windows", GUEST_TIER1, PROBES_WINDOWS},
+    {"verify", GUEST_VERIFY, PROBES_TLB},
+    {"verify with sites", GUEST_VERIFY, PROBES_SITES}};
 
 static struct guest *guest_make(const struct how *how)
 {
@@ -63,7 +60,7 @@ static struct guest *guest_make(const struct how *how)
 		return NULL;
 	guest_map(g, EDGE_PAGE, LAST_PAGE);
 	guest_map(g, EDGE, GUEST_RAM_END);
-	guest_all_hot(g, how->all_hot);
+	guest_probes(g, how->probes);
 	guest_set_vectors(g, &vectors);
 	return g;
 }
@@ -264,7 +261,8 @@ static bool secret_page(struct guest *g, const struct how *how)
 				return false;
 	}
 	/* With sites this test knows what no guest does. */
-	return guest_secret_is_nowhere(g) && (found != 0) == how->all_hot;
+	return guest_secret_is_nowhere(g) &&
+	       (found != 0) == (how->probes == PROBES_SITES);
 }
 
 /* -- all ---------------------------------------------------------------------

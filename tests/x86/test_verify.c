@@ -62,11 +62,9 @@ static const struct wrong {
 
 static int make_memory(void)
 {
-	uint8_t *all =
-	    mmap((void *)(uintptr_t)TEST_BASE, 2 * MiB, PROT_READ | PROT_WRITE,
-		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+	bool ok = guest_memory(TEST_BASE, 2 * MiB, PROT_READ | PROT_WRITE);
 
-	return all == MAP_FAILED ? -1 : 0;
+	return ok ? 0 : -1;
 }
 
 /* What a file without a name has had written to it; free() it. */

@@ -88,7 +88,7 @@ static const struct insn *exec_translated(struct cpu *c, const struct insn *i)
 	if (unlikely(c->kick != 0 || c->tlb->go == 0 || c->align_check ||
 		     !jit_is_amid(rip)))
 		return exec_head(c, i);
-	target_note(c, rip, rip, b->code);
+	target_note(c, rip, rip, block_entry(c, b));
 	return jit_run(c, b);
 }
 
@@ -641,24 +641,31 @@ static const struct insn *exec_single_end(struct cpu *c, const struct insn *i)
 	return i;
 }
 
-void block_translate_again(struct cpu *c, struct block *b)
+static bool is_around(const struct block *b, uint64_t gpa)
 {
-	b->insn[0].exec = exec_warm;
-	b->heat = (uint16_t)(c->jit->hot - 1);
+	return block_gpa(b) + HOT_REGION >= gpa &&
+	       block_gpa(b) <= gpa + HOT_REGION;
 }
 
+/* First all wait for it, so that those that follow one another are translated
+   together. Those of another mode wait until they are entered. */
 void blocks_found_hot(struct cpu *c, uint64_t gpa)
 {
-	struct block *b = *page_slot(c->blocks, gpa);
+	struct block *first = *page_slot(c->blocks, gpa), *b;
 
-	for (; b != NULL; b = b->page_next) {
-		if (block_gpa(b) + HOT_REGION < gpa ||
-		    block_gpa(b) > gpa + HOT_REGION || b->is_hot)
+	for (b = first; b != NULL; b = b->page_next) {
+		if (!is_around(b, gpa) || b->is_hot)
 			continue;
 		b->is_hot = true;
-		if (b->code != NULL)
-			block_translate_again(c, b);
+		if (b->code == NULL)
+			continue;
+		b->insn[0].exec = exec_warm;
+		b->heat = (uint16_t)(c->jit->hot - 1);
 	}
+	for (b = first; b != NULL; b = b->page_next)
+		if (is_around(b, gpa) && block_is_warm(b) &&
+		    b->key == (block_gpa(b) | c->mode_key))
+			jit_translate_again(c, b);
 }
 
 /* 16 bytes from two pages, the last of which is 0. */

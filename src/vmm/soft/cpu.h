@@ -57,6 +57,12 @@ struct target {
 #define SITE_PAGES    256
 #define SITE_PATIENCE 256
 
+/* Pieces of 64 GiB of the lower half of the addresses (window.h). */
+#define WINDOW_SHIFT      36
+#define WINDOW_PLACES     2048
+#define GUESSES           1024
+#define WINDOW_INDEX_BITS 27 /* of an index that is not looked up with */
+
 /* Places that were filled, so that emptying costs what filling did. */
 #define TLB_JOURNAL    4096
 #define TARGET_JOURNAL 16384
@@ -102,7 +108,8 @@ struct tlb {
 	uint64_t scratch;             /* of one instruction */
 	uint64_t x87_masks, x87_t0;   /* x87.c */
 	uint64_t df_bit;              /* of RFLAGS */
-	uint64_t over_page;           /* a count beyond what a page can hold */
+	uint64_t window_bits, index_bits, piece_bits, in_piece_bits;
+	uint64_t over_page; /* a count beyond what a page can hold */
 	/* Of a piece (pieces.h): an address, what is wanted of it, the
 	   answer. */
 	uint64_t miss_va, miss_what, miss_answer;
@@ -135,6 +142,14 @@ struct tlb {
 	   pages over 4 KiB. */
 	uint64_t target_page[64], target_region[64], large_region[64];
 	uint64_t huge[TLB_HUGE]; /* 1 GiB pages */
+
+	/* What leads from an address to its window, by window_bits. */
+	uint64_t window[WINDOW_PLACES];
+	/* The same for the piece that an access found last, and that piece's
+	   address, negated. */
+	uint64_t guess_tag[GUESSES], guess_addend[GUESSES];
+	uint64_t guess_left[GUESSES]; /* as site_left */
+	struct window *pages; /* what is in the windows; NULL: none yet */
 };
 
 #define TLB_USER_TABLES 8
@@ -174,6 +189,7 @@ struct block {
 	bool is_hot;   /* takes much of the time */
 	/* Translated: the entry by an address, and that from its page. */
 	const void *code, *near;
+	uint32_t landing;   /* in the code, of returns to it (flow.c); or 0 */
 	struct insn insn[]; /* count + 2 */
 };
 
@@ -214,7 +230,8 @@ struct segment {
 	uint16_t selector;
 };
 
-struct simd_row; /* simd.h */
+struct simd_row;    /* simd.h */
+struct translation; /* tlb.h */
 
 struct cpu {
 	uint64_t gpr[18];     /* REG_ZERO = 0, REG_RIPBASE; must come first */
@@ -308,6 +325,7 @@ struct cpu {
 	struct tlb *tlb_none;     /* always empty, for align_check */
 	struct writers *writers;  /* by guest page */
 	uint8_t *nowhere;         /* a page for probes without one */
+	uint8_t *window_nothing;  /* where no window is (window.c), or NULL */
 	uint8_t tlb_victim;
 	uint8_t tlb_last; /* of tlb_user, that was current */
 
@@ -361,6 +379,7 @@ struct soft_vm {
 	_Atomic uint32_t turn_wanted; /* vCPUs that wait for it */
 	/* verify.c: the operand under way, and host's writes there. */
 	_Atomic uint64_t watched, watched_writes;
+	_Atomic uint32_t window_pages; /* of all windows */
 	uint16_t jit_hot;     /* runs of a block before it is translated */
 	bool jit_perfmap;     /* soft.jit.perfmap */
 	int perfmap;          /* then: a file, or -errno */
@@ -572,8 +591,6 @@ const struct block *block_lookup(const struct cpu *c, uint64_t key);
 bool block_is_warm(const struct block *b);
 /* From now on it is entered by its translation. */
 void block_is_translated(struct block *b);
-/* Its translation is replaced when it is next entered. */
-void block_translate_again(struct cpu *c, struct block *b);
 /* Those around gpa take much of the time. */
 void blocks_found_hot(struct cpu *c, uint64_t gpa);
 /* That of instruction i, which is in the arena. */
@@ -633,7 +650,8 @@ uint64_t mmu_translate(struct cpu *c, const struct insn *i, uint64_t va,
 uint64_t mmu_translate_as(struct cpu *c, const struct insn *i, uint64_t va,
 			  enum access access, bool as_supervisor);
 /* The same for translated code, which raises nothing; false: it would. */
-bool mmu_refill(struct cpu *c, uint64_t va, enum access access);
+bool mmu_refill(struct cpu *c, uint64_t va, enum access access,
+		struct translation *tr);
 int tlbs_create(struct cpu *c);
 void tlbs_destroy(struct cpu *c);
 /* Chooses c->tlb after CPL, CR0, CR3, CR4, EFER or AC changed. */
@@ -668,6 +686,8 @@ static inline void tlb_here(struct tlb *t)
 /* In the current table: rip, whose linear address is va, is at code. False:
    there is no place for it. */
 bool target_note(struct cpu *c, uint64_t rip, uint64_t va, const void *code);
+/* What is at rip has another entry now. */
+void target_renew(struct cpu *c, uint64_t rip, const void *code);
 void targets_clear(struct tlb *t);
 /* This vCPU's writable entries for a guest page become read-only. */
 void tlb_protect_page(struct cpu *c, uint64_t gpa);

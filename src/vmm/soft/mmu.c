@@ -320,10 +320,10 @@ uint64_t mmu_translate_as(struct cpu *c, const struct insn *i, uint64_t va,
 	return tr.gpa;
 }
 
-bool mmu_refill(struct cpu *c, uint64_t va, enum access access)
+bool mmu_refill(struct cpu *c, uint64_t va, enum access access,
+		struct translation *tr)
 {
 	struct walk w = {.va = va, .access = access, .user = c->cpl == 3};
-	struct translation tr;
 
 	/* In 32-bit code a segment that is not open leads to no address. */
 	if (is_long_mode(c) ? !is_canonical(c, va) : va >> 32 != 0)
@@ -332,10 +332,10 @@ bool mmu_refill(struct cpu *c, uint64_t va, enum access access)
 		return false;
 	w.smap = (c->cr4 & CR4_SMAP) && !(c->flags & RFLAGS_AC);
 	if (!(c->cr0 & CR0_PG))
-		no_paging(c, va, &tr);
-	else if (walk_to_end(c, &w, &tr) != WALK_OK)
+		no_paging(c, va, tr);
+	else if (walk_to_end(c, &w, tr) != WALK_OK)
 		return false;
-	remember(c, tlb_current(c), va, &tr);
+	remember(c, tlb_current(c), va, tr);
 	return true;
 }
 

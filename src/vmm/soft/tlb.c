@@ -20,6 +20,7 @@
 #include "vmm/soft/debug.h"
 #include "vmm/soft/jit/jit.h"
 #include "vmm/soft/vec.h"
+#include "vmm/soft/window.h"
 
 /* slot[] */
 #define SLOT_JOURNALED 1
@@ -129,6 +130,7 @@ static void tlb_clear(struct tlb *t)
 	t->huge_count = 0;
 	sites_clear(t);
 	targets_clear(t);
+	window_clear(t);
 }
 
 /* Probes remember no more pages than slots hold, tlb_fill() sees to that. */
@@ -201,6 +203,7 @@ static struct tlb *table_create(struct cpu *c, unsigned id, uint64_t none)
 	t->x87_masks = FPU_EXC;
 	t->over_page = PAGE_BITS;
 	t->df_bit = RFLAGS_DF;
+	window_init(c, t);
 	t->has_global = true; /* so that all of it is cleared */
 	tlb_clear(t);
 	return t;
@@ -234,6 +237,8 @@ int tlbs_create(struct cpu *c)
 	if (c->nowhere == NULL)
 		return -ENOMEM;
 	zero_bytes(c->nowhere, 2 * 4096);
+	if (windows_create(c) != 0)
+		return -ENOMEM;
 	for (unsigned n = 0; n < TLB_TABLES; n++) {
 		c->tlb_all[n] = table_create(c, n, none);
 		if (c->tlb_all[n] == NULL)
@@ -259,6 +264,7 @@ int tlbs_create(struct cpu *c)
 
 void tlbs_destroy(struct cpu *c)
 {
+	windows_destroy(c);
 	for (unsigned n = 0; n < TLB_TABLES; n++)
 		table_destroy(c->tlb_all[n]);
 	free(c->nowhere);
@@ -451,6 +457,7 @@ static void flush_in_table(struct tlb *t, uint64_t va)
 	if (slot_holds(t, tlb_place(va), va))
 		slot_clear(t, tlb_place(va));
 	sites_drop_page(t, va);
+	window_drop(t, va);
 	if (!large) {
 		if (set_has(t->target_page, va >> 12))
 			targets_drop_page(t, va);
@@ -466,6 +473,7 @@ static void flush_in_table(struct tlb *t, uint64_t va)
 
 		if (slot_holds(t, tlb_place(at), at))
 			slot_clear(t, tlb_place(at));
+		window_drop(t, at);
 	}
 }
 
@@ -546,6 +554,7 @@ void tlb_protect_page(struct cpu *c, uint64_t gpa)
 		}
 	}
 	w[0] = w[1] = 0;
+	windows_protect(c, gpa);
 }
 
 /* Whatever may be writable is not; the masks say so. */
@@ -661,6 +670,14 @@ bool target_note(struct cpu *c, uint64_t rip, uint64_t va, const void *code)
 	t->target[n].code = code;
 	t->target[n].rip = 0 - rip;
 	return true;
+}
+
+void target_renew(struct cpu *c, uint64_t rip, const void *code)
+{
+	struct target *at = &c->tlb->target[target_place(rip)];
+
+	if (at->rip == 0 - rip)
+		at->code = code;
 }
 
 /* -- kicks: all checks of translated code fail

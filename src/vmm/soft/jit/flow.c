@@ -46,7 +46,7 @@ static struct mem stack_probe(struct translation_unit *u, unsigned base,
 		emit_lea32(&u->e, T0, at);
 		at = mem_at(T0, 0);
 	}
-	return probe_emit(u, at,
+	return stack_emit(u, at,
 			  (struct probe){.bytes = (uint8_t)word_bytes(u),
 					 .write = write,
 					 .away = (uint8_t)away});
@@ -245,11 +245,32 @@ static void push_return(struct translation_unit *u, struct mem mem)
 	stack_adjust(u, -word_bytes(u));
 }
 
+/*
+ * The host's CPU foresees where a RET leads by the CALL it saw. So a call is
+ * one for the host as well, whose return address is a landing: a jump to the
+ * block at the guest's return address. It is not returned to but by the
+ * guest's RET, which finds it among the targets, as that block's entry.
+ */
+static void call_seen(struct translation_unit *u)
+{
+	uint64_t next = u->i->off + u->i->len;
+	uint8_t *over;
+
+	if (next >= 4096)
+		return;
+	over = emit_call(&u->e);
+	u->landing = emit_jmp(&u->e);
+	emit_to(&u->e, u->landing, u->c->jit->piece[PIECE_LOOK]);
+	emit_here(&u->e, over);
+	emit_op_low(&u->e, (struct op){.map = MAP_1, .opcode = 0x58}, T1);
+}
+
 bool translate_call(struct translation_unit *u, const struct rule *rule)
 {
 	if (!is_plain_branch(u))
 		return false;
 	push_return(u, stack_probe(u, RSP, -word_bytes(u), true, AWAY_EXIT));
+	call_seen(u);
 	chain_always(u, u->i->imm, AWAY_CALLED);
 	u->ended = true;
 	return true;
@@ -312,6 +333,7 @@ bool translate_call_indirect(struct translation_unit *u,
 	emit_store(&u->e, FRAME(scratch), T0);
 	push_return(u, stack_probe(u, RSP, -word_bytes(u), true, AWAY_EXIT));
 	emit_load(&u->e, T0, FRAME(scratch));
+	call_seen(u);
 	lookup_jump(u);
 	u->ended = true;
 	return true;
@@ -324,7 +346,7 @@ bool translate_ret(struct translation_unit *u, const struct rule *rule)
 	word_load(u, T0, stack_probe(u, RSP, 0, false, AWAY_EXIT));
 	look_up(u);
 	stack_adjust(u, word_bytes(u) + (int32_t)u->i->imm);
-	lookup_jump(u);
+	lookup_return(u);
 	u->ended = true;
 	return true;
 }

@@ -57,6 +57,8 @@ int jit_create(struct cpu *c)
 		error = hops_create(jit, PIECES_MAX);
 	if (error == 0)
 		error = verify_create(c);
+	if (error == 0)
+		error = faults_create(jit);
 	return error != 0 ? error : emit_pieces(c);
 }
 
@@ -69,6 +71,7 @@ void jit_destroy(struct cpu *c)
 	verify_destroy(c);
 	codemem_destroy(&jit->code);
 	hops_destroy(jit);
+	faults_destroy(jit);
 	free(jit->unit);
 	free(jit->link);
 	free(jit->link_hash);
@@ -88,6 +91,7 @@ void jit_flush(struct cpu *c)
 	c->vcpu->stats[VM_STAT_JIT_FLUSHES]++;
 	jit->link_used = 0;
 	jit->hops.used = 0;
+	jit->faults.used = 0;
 	jit->full = false;
 	zero_bytes(jit->link_hash, sizeof(uint32_t) << JIT_LINK_BITS);
 	for (unsigned n = 0; n < TLB_TABLES; n++) {
@@ -173,8 +177,10 @@ static void sample(struct cpu *c)
 	jit->sample[jit->samples++ % JIT_SAMPLES] = region;
 	for (unsigned k = 0; k < JIT_SAMPLES; k++)
 		same += jit->sample[k] == region;
-	if (same >= JIT_SAMPLES / 8)
-		blocks_found_hot(c, gpa);
+	if (same < JIT_SAMPLES / 8)
+		return;
+	c->gpr[17] = PAGE_BASE(c->rip);
+	blocks_found_hot(c, gpa);
 }
 
 /*
@@ -193,7 +199,7 @@ static void wanderer(struct cpu *c, struct tlb *t, const struct insn *i)
 	t->wandering = 0;
 	if (now - *then < SITE_PATIENCE * 200 && b->code != NULL) {
 		((struct insn *)(uintptr_t)i)->flags |= INSN_WANDERS;
-		block_translate_again(c, b);
+		jit_translate_again(c, b);
 	}
 	*then = now;
 }

@@ -22,6 +22,7 @@
 
 #include "vmm/soft/codemem.h"
 #include "vmm/soft/cpu.h"
+#include "vmm/soft/jit/fault.h"
 #include "vmm/soft/jit/hop.h"
 #include "vmm/soft/jit/pieces.h"
 
@@ -79,6 +80,7 @@ struct jit {
 	uint32_t *link_hash;
 	uint32_t link_used;
 	struct hops hops;
+	struct faults faults;
 	uint8_t *piece[JIT_PIECES]; /* in code.write; pieces.h */
 	bool full;                  /* flush when nothing runs */
 	uint16_t hot; /* executions of a block before it is translated */
@@ -86,7 +88,7 @@ struct jit {
 	uint64_t wandered[JIT_WANDERED]; /* when, by the instruction's place */
 	uint64_t sample[JIT_SAMPLES]; /* places of the last kicks, gpa >> 7 */
 	unsigned samples;
-	unsigned site; /* the last one given to a probe */
+	unsigned site, guess; /* the last ones given to a probe, an access */
 	struct translation_unit *unit;
 	struct verify *verify; /* NULL but with soft.jit=verify */
 };
@@ -114,6 +116,9 @@ void jit_flush(struct cpu *c);
 
 /* Translates b, which is in the arena; false: it stays with tier 0. */
 bool jit_translate(struct cpu *c, struct block *b);
+/* b, which is translated, as it is to be now: who runs its code goes on in it,
+   who comes finds the new one. c's REG_RIPBASE is that of b. */
+void jit_translate_again(struct cpu *c, struct block *b);
 /* The translated block at rip in the current table, or NULL. */
 struct block *jit_find(struct cpu *c, uint64_t rip);
 /* Its code is never entered again. */
@@ -125,6 +130,8 @@ const struct insn *jit_run(struct cpu *c, const struct block *b);
 struct jit_onward jit_system(struct cpu *c, uint64_t at);
 /* The same for the instruction at rip, which lies in two pages. */
 struct jit_onward jit_crossing(struct cpu *c, uint64_t rip);
+/* Where its code is entered by an address. */
+const void *block_entry(const struct cpu *c, const struct block *b);
 /* The current table has the code at rip from now on, if there is any. */
 bool jit_target(struct cpu *c, uint64_t rip);
 /* Called by translated code: one instruction by tier 0; 0: leave. */

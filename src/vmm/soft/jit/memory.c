@@ -53,7 +53,7 @@ bool address_possible(const struct translation_unit *u)
 	return constant || i->disp == (int32_t)i->disp;
 }
 
-static unsigned base_in_register(struct translation_unit *u)
+unsigned base_in_register(struct translation_unit *u)
 {
 	unsigned guest = u->i->base / 8;
 
@@ -125,7 +125,7 @@ static void limit_check(struct translation_unit *u, const struct probe *p)
 }
 
 /* T0 becomes the operand's linear address. */
-static void address_emit(struct translation_unit *u, const struct probe *p)
+void address_emit(struct translation_unit *u, const struct probe *p)
 {
 	bool is_fs = u->i->seg == SEG_FS;
 
@@ -344,9 +344,12 @@ void refill_emit(struct translation_unit *u, const struct detour *d)
 	struct emit *e = &u->e;
 	uint8_t *yes, *no;
 
-	emit_mov_imm(e, T1,
-		     d->probe.bytes | (d->probe.write ? MISS_WRITE : 0) |
-			 (uint32_t)d->probe.align << MISS_ALIGN_SHIFT);
+	uint64_t what = d->probe.bytes | (d->probe.write ? MISS_WRITE : 0) |
+			(uint32_t)d->probe.align << MISS_ALIGN_SHIFT;
+
+	if (d->kind == AWAY_FAULT)
+		what |= MISS_WINDOW | (uint64_t)u->access << MISS_ACCESS_SHIFT;
+	emit_mov_imm(e, T1, what);
 	emit_to(e, emit_call(e), jit->piece[PIECE_REFILL]);
 	yes = emit_jrcxz(e);
 	no = emit_jmp8(e);
@@ -360,13 +363,22 @@ void refill_emit(struct translation_unit *u, const struct detour *d)
 struct mem operand_emit(struct translation_unit *u, struct probe p)
 {
 	const struct insn *i = u->i;
+	struct mem at = mem_at(T0, 0);
 
+	if (has_window(u) && can_be_indexed(u))
+		return indexed_emit(u, p);
 	if (i->base != REG_ZERO && i->index == REG_ZERO && i->seg < SEG_FS &&
 	    i->asize == 3 && i->disp < 0x7fffff00)
-		return probe_emit(
-		    u, mem_at(base_in_register(u), (int32_t)i->disp), p);
-	address_emit(u, &p);
-	return probe_emit(u, mem_at(T0, 0), p);
+		at = mem_at(base_in_register(u), (int32_t)i->disp);
+	else
+		address_emit(u, &p);
+	return has_window(u) ? window_emit(u, at, p) : probe_emit(u, at, p);
+}
+
+struct mem stack_emit(struct translation_unit *u, struct mem at, struct probe p)
+{
+	return has_window(u) ? window_stack_emit(u, at, p)
+			     : probe_emit(u, at, p);
 }
 
 /* Its address in T0 alone. */

@@ -8,6 +8,7 @@
 #include "vmm/soft/access.h"
 #include "vmm/soft/jit/translate.h"
 #include "vmm/soft/jit/verify.h"
+#include "vmm/soft/window.h"
 
 #define OP1(...)   ((struct op){.map = MAP_1, .opcode = __VA_ARGS__})
 #define CPU(field) ((int32_t)offsetof(struct cpu, field))
@@ -153,27 +154,58 @@ static void emit_question(struct emit *e,
 /* -- what did not get through
  * ---------------------------------------------------------- */
 
-/*
- * The page may just not be in the TLB. True: the probe will get through,
- * unless a kick comes, or another one is there already.
- */
-static bool refill(struct cpu *c, struct tlb *t)
+/* The page of va is in the table, for that access. */
+static bool refill_page(struct cpu *c, struct tlb *t, uint64_t va, bool write,
+			struct translation *tr)
 {
-	uint32_t bytes = t->miss_what & 0xff;
-	uint64_t va = t->miss_va, tags = c->tag_count;
-	bool write = t->miss_what & MISS_WRITE;
+	uint64_t tags = c->tag_count;
 
-	if (c->kick != 0 || t->go == 0 || c->jit->verify != NULL ||
-	    (va & (t->miss_what >> MISS_ALIGN_SHIFT)) != 0 ||
-	    (va & 4095) + bytes > 4096)
-		return false;
-	if (!mmu_refill(c, va, write ? ACCESS_WRITE : ACCESS_READ))
+	if (!mmu_refill(c, va, write ? ACCESS_WRITE : ACCESS_READ, tr))
 		return false;
 	/* Setting a bit of a page-table entry may have dropped this block. */
 	return c->tlb == t && c->tag_count == tags &&
 	       tlb_match(write ? t->write[tlb_place(va)]
 			       : t->read[tlb_place(va)],
 			 va);
+}
+
+/* The same, and in the window that it was not in. */
+static bool refill_window(struct cpu *c, struct tlb *t, uint64_t va,
+			  uint64_t last, bool write)
+{
+	struct translation tr;
+	bool yes = refill_page(c, t, va, write, &tr) &&
+		   window_map(c, t, va, write, &tr);
+
+	if (PAGE_BASE(last) != PAGE_BASE(va))
+		yes |= refill_page(c, t, last, write, &tr) &&
+		       window_map(c, t, last, write, &tr);
+	return yes;
+}
+
+/*
+ * The page may just not be in the TLB. True: the probe will get through,
+ * unless a kick comes, or another one is there already.
+ */
+static bool refill(struct cpu *c, struct tlb *t)
+{
+	uint64_t what = t->miss_what, va = t->miss_va;
+	uint64_t last = va + (what & 0xff) - 1;
+	uint64_t align = what >> MISS_ALIGN_SHIFT & 63;
+	bool write = what & MISS_WRITE;
+	struct translation tr;
+	bool yes;
+
+	if (c->kick != 0 || t->go == 0 || c->jit->verify != NULL ||
+	    (va & align) != 0)
+		return false;
+	if (what & MISS_WINDOW) {
+		yes = refill_window(c, t, va, last, write);
+		fault_paid(c, (uint32_t)(what >> MISS_ACCESS_SHIFT), yes);
+		return yes;
+	}
+	return PAGE_BASE(last) == PAGE_BASE(va) &&
+	       refill_page(c, t, va, write, &tr);
 }
 
 static uint64_t jit_refill(struct cpu *c, uint64_t unused)
@@ -191,13 +223,14 @@ struct block *jit_find(struct cpu *c, uint64_t rip)
 	struct tlb *t = c->tlb;
 	unsigned n = tlb_place(rip);
 	const struct block *b;
+	struct translation tr;
 	uint64_t gpa;
 
 	if (c->kick != 0 || t->go == 0 || !jit_is_amid(rip) ||
 	    c->debug_code != 0)
 		return NULL;
 	if (!tlb_match(t->exec[n], rip) &&
-	    (!mmu_refill(c, rip, ACCESS_EXEC) || c->tlb != t ||
+	    (!mmu_refill(c, rip, ACCESS_EXEC, &tr) || c->tlb != t ||
 	     !tlb_match(t->exec[n], rip)))
 		return NULL;
 	gpa = rip + t->addend[n] - (uint64_t)(uintptr_t)c->ram;
@@ -207,11 +240,16 @@ struct block *jit_find(struct cpu *c, uint64_t rip)
 	return (struct block *)(uintptr_t)b;
 }
 
+const void *block_entry(const struct cpu *c, const struct block *b)
+{
+	return b->landing != 0 ? c->jit->code.exec + b->landing - 1 : b->code;
+}
+
 bool jit_target(struct cpu *c, uint64_t rip)
 {
 	const struct block *b = jit_find(c, rip);
 
-	return b != NULL && target_note(c, rip, rip, b->code);
+	return b != NULL && target_note(c, rip, rip, block_entry(c, b));
 }
 
 static uint64_t jit_resolve(struct cpu *c, uint64_t unused)

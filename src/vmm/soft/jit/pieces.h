@@ -38,9 +38,11 @@ enum jit_piece {
 };
 
 /* An access: its bytes, MISS_WRITE, and what its address must be aligned to,
-   less one. */
-#define MISS_WRITE       0x100u
-#define MISS_ALIGN_SHIFT 9
+   less one (6 bits); of one by a window, its number (fault.h). */
+#define MISS_WRITE        0x100u
+#define MISS_ALIGN_SHIFT  9
+#define MISS_WINDOW       0x8000u
+#define MISS_ACCESS_SHIFT 16
 
 struct cpu;
 struct emit;

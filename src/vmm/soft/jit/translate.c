@@ -48,6 +48,39 @@ static void link_add(struct translation_unit *u, uint64_t key, uint8_t *place)
 	*slot = ++jit->link_used;
 }
 
+/* Of a landing (flow.c), in link.place. */
+#define IS_LANDING (1u << 31)
+
+/* Who returns to b does so by the landing whose jump's distance is at place. */
+static void landing_set(struct cpu *c, struct block *b, uint32_t place)
+{
+	struct jit *jit = c->jit;
+	uint8_t *at = jit->code.write + place;
+	struct emit e = {at, at + 4, false};
+
+	emit_to(&e, at,
+		jit->code.write + ((const uint8_t *)b->code - jit->code.exec));
+	b->landing = place;
+	target_renew(c, c->gpr[17] + b->insn[0].off, block_entry(c, b));
+}
+
+/* u's block is translated, and ends in a call. */
+static void landing_settle(struct translation_unit *u)
+{
+	const struct insn *i = &u->b->insn[u->b->count];
+	uint64_t key = (u->b->key & ~0xfffull) + i->off + i->len;
+	const struct block *to = block_lookup(u->c, key);
+	uint32_t place;
+
+	if (u->landing == NULL)
+		return;
+	place = (uint32_t)(u->landing - u->c->jit->code.write);
+	if (to != NULL && to->code != NULL)
+		landing_set(u->c, (struct block *)(uintptr_t)to, place);
+	else
+		link_add(u, key, u->landing + IS_LANDING);
+}
+
 /* The jumps that wait for u's block go to it. */
 static void links_resolve(struct translation_unit *u)
 {
@@ -58,7 +91,11 @@ static void links_resolve(struct translation_unit *u)
 		struct jit_link *link = &jit->link[*from - 1];
 
 		if (link->key == u->b->key) {
-			emit_to(&u->e, jit->code.write + link->place, u->near);
+			if (link->place & IS_LANDING)
+				u->b->landing = link->place & ~IS_LANDING;
+			else
+				emit_to(&u->e, jit->code.write + link->place,
+					u->near);
 			u->c->vcpu->stats[VM_STAT_JIT_LINKS]++;
 			*from = link->next;
 		} else {
@@ -161,13 +198,26 @@ void lookup_check(struct translation_unit *u, uint8_t **missed)
 	*missed = go_if_zero(u);
 }
 
-void lookup_jump(struct translation_unit *u)
+/* The code of T0's place. */
+static struct mem lookup_code(struct translation_unit *u)
 {
 	emit_pext(&u->e, T1, T0, FRAME(target_bits));
 	emit_lea(&u->e, T1, mem_index(T1, T1, 0, 0));
-	emit_jmp_mem(&u->e,
-		     mem_index(HOST_RSP, T1, 3,
-			       (int32_t)offsetof(struct tlb, target[0].code)));
+	return mem_index(HOST_RSP, T1, 3,
+			 (int32_t)offsetof(struct tlb, target[0].code));
+}
+
+void lookup_jump(struct translation_unit *u)
+{
+	emit_jmp_mem(&u->e, lookup_code(u));
+}
+
+void lookup_return(struct translation_unit *u)
+{
+	const struct op push = {.map = MAP_1, .opcode = 0xff};
+
+	emit_op_mem(&u->e, push, 6, lookup_code(u));
+	emit_byte(&u->e, 0xc3);
 }
 
 /* To REG_RIPBASE + rel, by a piece that goes there. */
@@ -199,9 +249,16 @@ static void detour_emit(struct translation_unit *u, const struct detour *d)
 {
 	unsigned kind = d->kind;
 
-	emit_here(&u->e, d->from);
+	if (d->from != NULL)
+		emit_here(&u->e, d->from);
 	x87_detour(u, d);
-	if (kind == AWAY_PROBE) {
+	if (kind == AWAY_FAULT) {
+		fault_detour_emit(u, d);
+		kind = d->probe.away;
+	} else if (kind == AWAY_GUESS) {
+		guess_detour(u, d);
+		kind = d->probe.away;
+	} else if (kind == AWAY_PROBE) {
 		probe_detour(u, d);
 		kind = d->probe.away;
 	} else if (d->probe.bytes != 0) {
@@ -398,8 +455,7 @@ static bool by_rule_verified(struct translation_unit *u)
 static void instruction(struct translation_unit *u)
 {
 	struct jit *jit = u->c->jit;
-	unsigned first = u->detours;
-
+	u->first_detour = u->detours;
 	x87_before(u, ends_here(u));
 	if (!(jit->verify != NULL ? by_rule_verified(u) : by_rule(u))) {
 		if (ends_here(u)) {
@@ -410,7 +466,8 @@ static void instruction(struct translation_unit *u)
 		x87_settle(u);
 		call_emit(u, JIT_CALL_INTERP, u->i);
 	}
-	for (unsigned n = first; n < u->detours; n++)
+	accesses_end(u);
+	for (unsigned n = u->first_detour; n < u->detours; n++)
 		u->detour[n].back = u->e.at;
 }
 
@@ -474,12 +531,15 @@ static size_t detour_bytes(const struct detour *d)
 	static const uint8_t room[] = {
 	    [AWAY_INTERP] = 16, [AWAY_EXIT] = 16,     [AWAY_TARGET] = 16,
 	    [AWAY_CALLED] = 16, [AWAY_LOOKUP] = 28,   [AWAY_HOP] = 24,
-	    [AWAY_PROBE] = 16,  [AWAY_CROSSING] = 16,
+	    [AWAY_PROBE] = 16,  [AWAY_CROSSING] = 16, [AWAY_FAULT] = 16,
+	    [AWAY_GUESS] = 16,
 	};
 	size_t bytes = d->probe.bytes != 0 ? 40 : 0; /* refill_emit */
 
-	if (d->kind == AWAY_PROBE)
+	if (d->kind == AWAY_PROBE || d->kind == AWAY_GUESS)
 		bytes += 184;
+	if (d->kind == AWAY_FAULT)
+		bytes += 40; /* fault_address, a longer refill_emit */
 	if (d->x87.place != 0 || d->x87.operand != 0)
 		bytes += 120;
 	return bytes + room[d->kind];
@@ -500,13 +560,38 @@ static bool apart(struct translation_unit *u)
 		return false;
 	u->e.end = jit->code.write + jit->cold;
 	u->e.at = u->e.end - bytes;
-	for (unsigned n = 0; n < u->detours; n++)
+	u->access = jit->faults.used;
+	for (unsigned n = 0; n < u->detours; n++) {
+		u->detour[n].to = u->e.at;
 		detour_emit(u, &u->detour[n]);
+		u->access += u->detour[n].kind == AWAY_FAULT;
+	}
 	if (u->e.full)
 		return false;
 	jit->cold -= bytes;
 	u->e = hot;
 	return true;
+}
+
+/* Of the block that is now translated. */
+static void note_accesses(struct translation_unit *u)
+{
+	struct jit *jit = u->c->jit;
+
+	for (unsigned n = 0; n < u->detours; n++) {
+		const struct detour *d = &u->detour[n];
+		const struct insn *i = &u->b->insn[1 + d->k];
+
+		if (d->kind != AWAY_FAULT)
+			continue;
+		fault_add(&jit->faults,
+			  (struct jit_access){
+			      .begin = (uint32_t)(d->begin - jit->code.write),
+			      .end = (uint32_t)(d->end - jit->code.write),
+			      .detour = (uint32_t)(d->to - jit->code.write),
+			      .block = (uint32_t)arena_offset(u, u->b),
+			      .insn = (uint32_t)arena_offset(u, i)});
+	}
 }
 
 /* T0 is the RIP it was reached by: REG_RIPBASE is a fixed distance off. */
@@ -592,6 +677,9 @@ static void adopt(struct translation_unit *u, uint8_t *begin)
 	u->b->code = jit->code.exec + (u->far - jit->code.write);
 	u->b->near = jit->code.exec + (u->near - jit->code.write);
 	block_is_translated(u->b);
+	if (u->b->landing != 0)
+		landing_set(c, u->b, u->b->landing);
+	landing_settle(u);
 	tell_perf(u, (size_t)(u->e.at - begin));
 	jit->code.used = (size_t)(u->e.at - jit->code.write);
 	c->vcpu->stats[again ? VM_STAT_JIT_AGAIN : VM_STAT_JIT_BLOCKS]++;
@@ -615,6 +703,7 @@ static bool translate(struct translation_unit *u, struct block *b,
 	u->e = (struct emit){begin, begin + MIN(room - ROOM_LEFT, CODE_MAX),
 			     false};
 	u->probed = u->ended = false;
+	u->landing = NULL;
 	u->detours = 0;
 	if (!is_onward)
 		far_emit(u);
@@ -627,6 +716,7 @@ static bool translate(struct translation_unit *u, struct block *b,
 	}
 	if (is_onward)
 		far_emit_apart(u);
+	note_accesses(u);
 	adopt(u, begin);
 	return true;
 }
@@ -648,6 +738,13 @@ static void end_emit(struct translation_unit *u, struct block *b, uint64_t key)
 	target_emit(u, key & 0xfff);
 	jit->code.used = (size_t)(u->e.at - jit->code.write);
 	link_add(u, key, place);
+}
+
+/* When there is no room it stays what it was. */
+void jit_translate_again(struct cpu *c, struct block *b)
+{
+	if (b->code != NULL && !c->jit->full)
+		(void)jit_translate(c, b);
 }
 
 bool jit_translate(struct cpu *c, struct block *b)

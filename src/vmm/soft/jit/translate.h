@@ -22,6 +22,8 @@ enum away {
 	AWAY_LOOKUP, /* of target T0: again, when there is one; else as EXIT */
 	AWAY_HOP,    /* a jump to another page that is not linked */
 	AWAY_PROBE,  /* to the TLB, and back; else probe.away */
+	AWAY_GUESS,  /* to another piece of the windows, and back */
+	AWAY_FAULT,  /* an access by a window: it is mapped; else probe.away */
 };
 
 /*
@@ -51,10 +53,15 @@ struct detour {
 	struct probe probe;
 	struct mem at;
 	struct x87_last x87;
-	/* Of AWAY_PROBE. */
+	/* Of AWAY_PROBE and AWAY_GUESS. */
 	uint16_t site;
 	uint8_t *resume;
 	uint32_t hop; /* of AWAY_HOP */
+	/* Of AWAY_FAULT: the code that may, and whether its address is that
+	   of the instruction's operand, else it is at. */
+	uint8_t *begin, *end;
+	bool is_operand;
+	uint8_t *to; /* where the detour is */
 };
 #define DETOUR_MAX (4 * BLOCK_MAX)
 
@@ -74,10 +81,12 @@ struct translation_unit {
 	struct x87_last x87;
 	bool probed; /* a kick is seen before the block's end */
 	bool ended;
+	uint8_t *landing;     /* distance of the jump there (flow.c), or NULL */
 	struct block *onward; /* what comes next in the code, too */
 	unsigned room_onward; /* so many more */
 	struct detour detour[DETOUR_MAX];
-	unsigned detours;
+	unsigned detours, first_detour; /* the instruction's first */
+	uint32_t access; /* number of the one whose detour is emitted */
 };
 
 /* How an instruction uses an operand. */
@@ -151,6 +160,10 @@ void low_register_done(struct translation_unit *u, unsigned guest);
 bool address_possible(const struct translation_unit *u);
 /* LEA of the code's address size. */
 void lea_emit(struct translation_unit *u, unsigned to, struct mem mem);
+/* The operand's base: its register, or T0, or HOST_NONE; its linear address,
+   to T0. */
+unsigned base_in_register(struct translation_unit *u);
+void address_emit(struct translation_unit *u, const struct probe *p);
 /* The operand's offset in its segment, to a register (LEA). */
 void offset_emit(struct translation_unit *u, unsigned to);
 /*
@@ -165,14 +178,33 @@ uint8_t *go_if_zero(struct translation_unit *u);
 struct detour *go_or(struct translation_unit *u, enum away away);
 void probe_detour(struct translation_unit *u, const struct detour *d);
 void refill_emit(struct translation_unit *u, const struct detour *d);
-/* The instruction's memory operand. */
+/* The instruction's memory operand; one at a guest register. */
 struct mem operand_emit(struct translation_unit *u, struct probe p);
+struct mem stack_emit(struct translation_unit *u, struct mem at,
+		      struct probe p);
 struct mem mem_in_t0(struct translation_unit *u, struct mem mem);
 
 static inline bool mem_names(struct mem mem, unsigned host)
 {
 	return mem.base == host || mem.index == host;
 }
+
+/*
+ * by_window.c: the instruction's memory operand at linear address at; one
+ * whose base and index may be looked at apart; a word of the stack.
+ */
+bool has_window(const struct translation_unit *u);
+struct mem window_emit(struct translation_unit *u, struct mem at,
+		       struct probe p);
+bool can_be_indexed(const struct translation_unit *u);
+struct mem indexed_emit(struct translation_unit *u, struct probe p);
+struct mem window_stack_emit(struct translation_unit *u, struct mem at,
+			     struct probe p);
+/* Nothing more of the instruction may fault. */
+void accesses_end(struct translation_unit *u);
+/* The detours of AWAY_GUESS and AWAY_FAULT: T0 becomes the address. */
+void guess_detour(struct translation_unit *u, const struct detour *d);
+void fault_detour_emit(struct translation_unit *u, const struct detour *d);
 
 /* translate.c */
 struct detour *detour_add(struct translation_unit *u, enum away kind,
@@ -189,6 +221,8 @@ bool can_be_onward(const struct translation_unit *u, int64_t rel);
 /* To linear address T0; missed(away) when no block is known there. */
 void lookup_check(struct translation_unit *u, uint8_t **missed);
 void lookup_jump(struct translation_unit *u);
+/* The same for a RET. */
+void lookup_return(struct translation_unit *u);
 /* Before a jump back: leaves before the instruction when kicked. */
 void kick_check(struct translation_unit *u);
 

@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * Operands that translated code reaches by a window (window.h): user code that
+ * takes much of the time. What leads there from an address is found in one of
+ * two ways:
+ *
+ *	looked up by bits 46 to 36 of the base register, in two instructions,
+ *	which the access waits for: where the base is known early, as the
+ *	stack's is, RIP, and what a loop steps by a constant;
+ *
+ *	guessed to be the same as last time, and checked by a branch, in six:
+ *	the access waits for nothing.
+ */
+#include "vmm/soft/handlers.h"
+#include "vmm/soft/jit/translate.h"
+#include "x86/features.h"
+
+#define OF_TLB(field) ((int32_t)offsetof(struct tlb, field))
+#define RSP           4
+
+bool has_window(const struct translation_unit *u)
+{
+	const struct jit *jit = u->c->jit;
+
+	/* AMD's SHA instructions take addresses that are not aligned. */
+	return u->b->is_hot && !u->is_32 && u->c->cpl == 3 &&
+	       !(u->i->flags & INSN_WANDERS) && jit->faults.is_watched &&
+	       u->c->window_nothing != NULL && u->c->svm->vm->mem.fd >= 0 &&
+	       jit->faults.used + u->detours < JIT_ACCESSES &&
+	       (u->row == NULL || u->row->feature != X86_FEATURE_SHA);
+}
+
+/* -- what may fault
+ * ------------------------------------------------------------
+ */
+
+void accesses_end(struct translation_unit *u)
+{
+	for (unsigned n = u->first_detour; n < u->detours; n++)
+		if (u->detour[n].begin != NULL && u->detour[n].end == NULL)
+			u->detour[n].end = u->e.at;
+}
+
+/* What comes now is the access; the look at it began at begin. */
+static void access_begin(struct translation_unit *u, struct mem at,
+			 const struct probe *p, uint8_t *begin, bool is_operand)
+{
+	struct detour *d = detour_add(u, AWAY_FAULT, NULL, 0);
+
+	if (d == NULL)
+		return;
+	d->probe = *p;
+	d->at = at;
+	d->again = begin;
+	d->begin = u->e.at;
+	d->is_operand = is_operand;
+}
+
+/* Of an operand that is looked up T0 may be the base only. */
+void fault_detour_emit(struct translation_unit *u, const struct detour *d)
+{
+	if (d->is_operand) {
+		u->i = &u->b->insn[1 + d->k];
+		address_emit(u, &d->probe);
+	} else {
+		emit_lea(&u->e, T0, d->at);
+	}
+}
+
+/* -- looked up
+ * ------------------------------------------------------------------
+ */
+
+static void window_load(struct translation_unit *u, unsigned to, unsigned base)
+{
+	emit_pext(&u->e, to, base, FRAME(window_bits));
+	emit_load(&u->e, to, mem_index(HOST_RSP, to, 3, OF_TLB(window)));
+}
+
+static struct mem look_up(struct translation_unit *u, struct mem at,
+			  const struct probe *p, bool is_operand)
+{
+	unsigned place = at.base == T0 ? T1 : T0;
+	uint8_t *begin = u->e.at;
+
+	accesses_end(u);
+	window_load(u, place, at.base);
+	access_begin(u, at, p, begin, is_operand);
+	return mem_index(at.base, place, 0, at.disp);
+}
+
+struct mem window_stack_emit(struct translation_unit *u, struct mem at,
+			     struct probe p)
+{
+	return look_up(u, at, &p, false);
+}
+
+/* Does it set guest register reg otherwise than by a constant step? As far as
+   one sees: what is overlooked only is slower. */
+static bool sets(const struct insn *i, unsigned reg)
+{
+	const struct opcode *o;
+
+	if (i->op == OP_NONE_ROW || i->a != reg * 8)
+		return false;
+	o = &opcode_table[i->op];
+	if (o->handler == &h_cmp || o->handler == &h_test || o->attr & OP_END)
+		return false;
+	return !((o->handler == &h_add || o->handler == &h_sub) &&
+		 (o->operands == OPERANDS_E_I || o->operands == OPERANDS_A_I ||
+		  o->operands == OPERANDS_E_I8)) &&
+	       o->handler != &h_inc && o->handler != &h_dec;
+}
+
+/* The block jumps to itself, and steps reg by a constant, or not at all. */
+static bool is_loop_over(const struct translation_unit *u, unsigned reg)
+{
+	const struct block *b = u->b;
+	const struct insn *last = &b->insn[b->count];
+
+	if (last->op == OP_NONE_ROW || last->imm != b->insn[0].off ||
+	    !(opcode_table[last->op].attr & OP_END))
+		return false;
+	for (unsigned k = 1; k <= b->count; k++)
+		if (sets(&b->insn[k], reg))
+			return false;
+	return true;
+}
+
+static bool is_early(const struct translation_unit *u)
+{
+	const struct insn *i = u->i;
+
+	if (i->seg >= SEG_FS || i->asize != 3 || i->base == REG_ZERO)
+		return false;
+	return i->base == REG_RSP || i->base == REG_RIPBASE ||
+	       is_loop_over(u, i->base / 8);
+}
+
+/* With an index that register is only looked at: that it is small. */
+bool can_be_indexed(const struct translation_unit *u)
+{
+	return u->i->index != REG_ZERO && is_early(u) &&
+	       host_of(u->i->index / 8) != HOST_NONE;
+}
+
+struct mem indexed_emit(struct translation_unit *u, struct probe p)
+{
+	const struct insn *i = u->i;
+	unsigned index = host_of(i->index / 8), base;
+	uint8_t *begin = u->e.at, *small, *large;
+
+	accesses_end(u);
+	emit_pext(&u->e, T1, index, FRAME(index_bits));
+	small = emit_jrcxz(&u->e);
+	large = emit_jmp(&u->e);
+	emit_here8(&u->e, small);
+	base = base_in_register(u);
+	window_load(u, T1, base);
+	emit_lea(&u->e, T0, mem_index(base, index, i->scale, (int32_t)i->disp));
+	access_begin(u, mem_at(T0, 0), &p, begin, true);
+	if (!u->e.full)
+		u->detour[u->detours - 1].from = large;
+	return mem_index(T0, T1, 0, 0);
+}
+
+/* -- guessed
+ * ----------------------------------------------------------------------
+ */
+
+static struct mem of_guess(int32_t field, unsigned n)
+{
+	return mem_at(HOST_RSP, field + (int32_t)n * 8);
+}
+
+static struct mem guess(struct translation_unit *u, struct mem at,
+			const struct probe *p)
+{
+	unsigned addend = at.base == T0 ? T1 : T0, n;
+	struct jit *jit = u->c->jit;
+	uint8_t *hit, *begin = u->e.at;
+	struct detour *d;
+
+	accesses_end(u);
+	n = jit->guess = (jit->guess + 1) % GUESSES;
+	emit_load(&u->e, T1, of_guess(OF_TLB(guess_tag), n));
+	emit_lea(&u->e, T1, mem_index(T1, at.base, 0, at.disp));
+	emit_pext(&u->e, T1, T1, FRAME(piece_bits));
+	hit = emit_jrcxz(&u->e);
+	d = detour_add(u, AWAY_GUESS, emit_jmp(&u->e), 0);
+	emit_here8(&u->e, hit);
+	if (d != NULL) {
+		d->probe = *p;
+		d->at = at;
+		d->again = begin;
+		d->site = (uint16_t)n;
+		d->resume = u->e.at;
+	}
+	emit_load(&u->e, addend, of_guess(OF_TLB(guess_addend), n));
+	access_begin(u, at, p, begin, true);
+	return mem_index(at.base, addend, 0, at.disp);
+}
+
+/* The piece is another one: it is the guess from now on. Too often, and
+   jit_interp() looks at the time. */
+void guess_detour(struct translation_unit *u, const struct detour *d)
+{
+	struct emit *e = &u->e;
+	struct mem left = of_guess(OF_TLB(guess_left), d->site);
+	uint8_t *enough;
+
+	emit_lea(e, T0, d->at);
+	emit_pext(e, T1, T0, FRAME(window_bits));
+	emit_load(e, T1, mem_index(HOST_RSP, T1, 3, OF_TLB(window)));
+	emit_store(e, of_guess(OF_TLB(guess_addend), d->site), T1);
+	emit_pext(e, T1, T0, FRAME(in_piece_bits));
+	emit_not(e, T0); /* T1 - T0, the piece's address, negated */
+	emit_lea(e, T1, mem_index(T1, T0, 0, 1));
+	emit_store(e, of_guess(OF_TLB(guess_tag), d->site), T1);
+	emit_not(e, T0);
+	emit_load(e, T1, left);
+	emit_lea(e, T1, mem_at(T1, -1));
+	emit_store(e, left, T1);
+	enough = emit_jrcxz(e);
+	if (d->at.base == T0)
+		emit_lea(e, T0, mem_at(T0, -d->at.disp));
+	emit_to(e, emit_jmp(e), d->resume);
+	emit_here8(e, enough);
+	emit_op_mem(e, (struct op){.map = MAP_1, .opcode = 0xc7, .w = true}, 0,
+		    left);
+	emit_imm(e, SITE_PATIENCE, 4);
+	emit_mov_imm(e, T1, (uint64_t)((uint8_t *)u->b - u->c->arena));
+	emit_store(e, FRAME(wandering), T1);
+}
+
+struct mem window_emit(struct translation_unit *u, struct mem at,
+		       struct probe p)
+{
+	return is_early(u) && u->i->index == REG_ZERO ? look_up(u, at, &p, true)
+						      : guess(u, at, &p);
+}

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/* SIGSEGV and SIGBUS: those of translated code are ours (fault.h). */
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <ucontext.h>
+
+#include "vmm/soft/jit/fault.h"
+
+/* Signal handlers belong to the process, so this must, too. */
+#define WATCHED_MAX 256
+static struct faults *_Atomic fault_watched[WATCHED_MAX];
+static pthread_mutex_t fault_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct sigaction fault_before[2]; /* of SIGSEGV, SIGBUS */
+static bool fault_taken;
+
+static const struct faults *watched_at(uint64_t rip)
+{
+	for (unsigned n = 0; n < WATCHED_MAX; n++) {
+		const struct faults *f = atomic_load(&fault_watched[n]);
+
+		if (f != NULL &&
+		    rip - (uint64_t)(uintptr_t)f->code < f->code_bytes)
+			return f;
+	}
+	return NULL;
+}
+
+static void on_fault(int number, siginfo_t *info, void *context)
+{
+	greg_t *rip = &((ucontext_t *)context)->uc_mcontext.gregs[REG_RIP];
+	const struct sigaction *before = &fault_before[number == SIGBUS];
+	const struct faults *f =
+	    info->si_code > 0 ? watched_at((uint64_t)*rip) : NULL;
+	uint64_t to = f != NULL ? fault_detour(f, (uint64_t)*rip) : 0;
+
+	if (to != 0)
+		*rip = (greg_t)to;
+	else if ((before->sa_flags & SA_SIGINFO) != 0)
+		before->sa_sigaction(number, info, context);
+	else if (before->sa_handler != SIG_DFL && before->sa_handler != SIG_IGN)
+		before->sa_handler(number);
+	else /* the access is repeated, and ends the process */
+		signal(number, SIG_DFL);
+}
+
+static bool take(int number)
+{
+	struct sigaction action = {
+	    .sa_sigaction = on_fault,
+	    .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART,
+	};
+
+	sigemptyset(&action.sa_mask);
+	return sigaction(number, &action, &fault_before[number == SIGBUS]) == 0;
+}
+
+void faults_watch(struct faults *f)
+{
+	pthread_mutex_lock(&fault_lock);
+	if (!fault_taken)
+		fault_taken = take(SIGSEGV) && take(SIGBUS);
+	for (unsigned n = 0; n < WATCHED_MAX && fault_taken; n++) {
+		if (atomic_load(&fault_watched[n]) != NULL)
+			continue;
+		f->is_watched = true;
+		atomic_store(&fault_watched[n], f);
+		break;
+	}
+	pthread_mutex_unlock(&fault_lock);
+}
+
+void faults_unwatch(struct faults *f)
+{
+	pthread_mutex_lock(&fault_lock);
+	for (unsigned n = 0; n < WATCHED_MAX; n++)
+		if (atomic_load(&fault_watched[n]) == f)
+			atomic_store(&fault_watched[n], NULL);
+	pthread_mutex_unlock(&fault_lock);
+	f->is_watched = false;
+}

@@ -1,0 +1,460 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "vmm/soft/window.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+
+#include "vmm/mem.h"
+#include "vmm/soft/access.h"
+#include "vmm/soft/jit/jit.h"
+
+#define LARGE_BITS  21
+#define LARGE_BYTES (1ull << LARGE_BITS)
+
+/* A piece, and on either side more than what a displacement of 32 bits and an
+   index that was looked at reach. */
+#define PIECE_BYTES   (1ull << WINDOW_SHIFT)
+#define MARGIN_BYTES  (4 * GiB)
+#define RESERVE_BYTES (PIECE_BYTES + 2 * MARGIN_BYTES)
+#define PIECES        4
+
+/* Pages of a table, and of all tables of a VM: each page may take two of the
+   65,530 mappings that a process has (vm.max_map_count). */
+#define PAGES_MAX 16384
+#define ALL_MAX   24576
+#define PAGE_HASH 16384
+
+/* A page of 4 KiB or 2 MiB. Numbers are a page's plus one; 0 ends a list. */
+struct window_page {
+	uint64_t va, gpa;
+	uint16_t next_va, next_gpa; /* next_va: of the free ones, too */
+	bool is_large, write;
+};
+
+struct window_piece {
+	uint8_t *host; /* of its first byte; NULL: not reserved */
+	uint64_t n;    /* of the addresses: which 64 GiB */
+	bool used;
+};
+
+struct window {
+	struct window_piece piece[PIECES];
+	unsigned count, made; /* pages that are; numbers ever given */
+	uint16_t free;
+	uint16_t by_va[PAGE_HASH], by_gpa[PAGE_HASH];
+	struct window_page page[PAGES_MAX];
+};
+
+/* -- nothing ----------------------------------------------------------------
+ */
+
+static uint8_t *reserve(void)
+{
+	uint8_t *p = mmap(NULL, RESERVE_BYTES, PROT_NONE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	return p == MAP_FAILED ? NULL : p + MARGIN_BYTES;
+}
+
+static void unreserve(uint8_t *host)
+{
+	if (host != NULL)
+		munmap(host - MARGIN_BYTES, RESERVE_BYTES);
+}
+
+/*
+ * What is added to addresses of piece n. Of an address whose upper bits are
+ * not those of the piece they are in the sum, too, and make it not canonical,
+ * or the host kernel's: it faults as well.
+ */
+static uint64_t addend_of(const uint8_t *host, unsigned n)
+{
+	return (uint64_t)(uintptr_t)host - ((uint64_t)n << WINDOW_SHIFT);
+}
+
+int windows_create(struct cpu *c)
+{
+	c->window_nothing = reserve();
+	return c->window_nothing != NULL ? 0 : -errno;
+}
+
+void windows_destroy(struct cpu *c)
+{
+	for (unsigned n = 0; n < TLB_TABLES; n++) {
+		struct window *w = c->tlb_all[n] ? c->tlb_all[n]->pages : NULL;
+
+		if (w == NULL)
+			continue;
+		for (unsigned k = 0; k < PIECES; k++)
+			unreserve(w->piece[k].host);
+		munmap(w, sizeof(*w));
+	}
+	unreserve(c->window_nothing);
+}
+
+/* All guess the first piece, whatever it leads to. */
+static void guesses_clear(struct tlb *t)
+{
+	zero_bytes(t->guess_tag, sizeof(t->guess_tag));
+	fill_words(t->guess_addend, t->window[0], GUESSES);
+}
+
+void window_init(struct cpu *c, struct tlb *t)
+{
+	t->index_bits = ~MASK(WINDOW_INDEX_BITS - 1, 0);
+	t->window_bits = (uint64_t)(WINDOW_PLACES - 1) << WINDOW_SHIFT;
+	for (unsigned n = 0; n < WINDOW_PLACES; n++)
+		t->window[n] = addend_of(c->window_nothing, n);
+	t->piece_bits = ~MASK(WINDOW_SHIFT - 1, 0);
+	t->in_piece_bits = MASK(WINDOW_SHIFT - 1, 0);
+	fill_words(t->guess_left, SITE_PATIENCE, GUESSES);
+	guesses_clear(t);
+}
+
+/* -- lists of pages -----------------------------------------------------------
+ */
+
+static uint64_t page_bytes(bool is_large)
+{
+	return is_large ? LARGE_BYTES : 4096;
+}
+
+static uint16_t *bucket(uint16_t hash[PAGE_HASH], uint64_t address)
+{
+	uint64_t page = address >> 12;
+
+	return &hash[(page ^ page >> 9 ^ page >> 23) % PAGE_HASH];
+}
+
+static struct window_page *find(struct window *w, uint64_t va, bool is_large)
+{
+	uint64_t at = va & ~(page_bytes(is_large) - 1);
+	unsigned n = *bucket(w->by_va, at);
+
+	for (; n != 0; n = w->page[n - 1].next_va)
+		if (w->page[n - 1].va == at &&
+		    w->page[n - 1].is_large == is_large)
+			return &w->page[n - 1];
+	return NULL;
+}
+
+static struct window_page *find_any(struct window *w, uint64_t va)
+{
+	struct window_page *p = find(w, va, false);
+
+	return p != NULL ? p : find(w, va, true);
+}
+
+/* NULL: there are as many as may be. */
+static struct window_page *page_new(struct cpu *c, struct window *w)
+{
+	unsigned n = w->free;
+
+	if (c->svm->window_pages >= ALL_MAX)
+		return NULL;
+	if (n != 0)
+		w->free = w->page[n - 1].next_va;
+	else if (w->made < PAGES_MAX)
+		n = ++w->made;
+	else
+		return NULL;
+	w->count++;
+	c->svm->window_pages++;
+	return &w->page[n - 1];
+}
+
+static void page_insert(struct window *w, struct window_page *p)
+{
+	uint16_t n = (uint16_t)(p - w->page + 1);
+	uint16_t *va = bucket(w->by_va, p->va),
+		 *gpa = bucket(w->by_gpa, p->gpa);
+
+	p->next_va = *va;
+	*va = n;
+	p->next_gpa = *gpa;
+	*gpa = n;
+}
+
+static void page_remove(struct cpu *c, struct window *w, struct window_page *p)
+{
+	uint16_t n = (uint16_t)(p - w->page + 1);
+	uint16_t *va = bucket(w->by_va, p->va),
+		 *gpa = bucket(w->by_gpa, p->gpa);
+
+	while (*va != n)
+		va = &w->page[*va - 1].next_va;
+	*va = p->next_va;
+	while (*gpa != n)
+		gpa = &w->page[*gpa - 1].next_gpa;
+	*gpa = p->next_gpa;
+	p->next_va = w->free;
+	w->free = n;
+	w->count--;
+	c->svm->window_pages--;
+}
+
+/* -- pieces -------------------------------------------------------------------
+ */
+
+/* Nothing is mapped over what is there. False: the host has no more mappings,
+   and the page is still there. */
+static bool blank(uint8_t *host, uint64_t bytes)
+{
+	return mmap(host, bytes, PROT_NONE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1,
+		    0) != MAP_FAILED;
+}
+
+static void piece_close(struct tlb *t, struct window_piece *piece)
+{
+	t->window[piece->n] = addend_of(t->cpu->window_nothing, piece->n);
+	piece->used = false;
+	if (t->pages->count == 0 || blank(piece->host, PIECE_BYTES))
+		return;
+	/* All of it can always go. */
+	unreserve(piece->host);
+	piece->host = NULL;
+}
+
+/* The piece of va, opened if need be, or NULL. */
+static struct window_piece *piece_of(struct tlb *t, uint64_t va)
+{
+	struct window_piece *piece = t->pages->piece, *spare = NULL;
+
+	for (unsigned k = 0; k < PIECES; k++)
+		if (piece[k].used && piece[k].n == va >> WINDOW_SHIFT)
+			return &piece[k];
+		else if (!piece[k].used)
+			spare = &piece[k];
+	if (spare == NULL)
+		return NULL;
+	if (spare->host == NULL)
+		spare->host = reserve();
+	if (spare->host == NULL)
+		return NULL;
+	spare->n = va >> WINDOW_SHIFT;
+	spare->used = true;
+	t->window[spare->n] = addend_of(spare->host, spare->n);
+	guesses_clear(t);
+	return spare;
+}
+
+/* Of an address in a piece that is open. */
+static uint8_t *host_of_va(const struct tlb *t, uint64_t va)
+{
+	return (uint8_t *)(uintptr_t)(va + t->window[va >> WINDOW_SHIFT]);
+}
+
+/* -- pages go -----------------------------------------------------------------
+ */
+
+void window_clear(struct tlb *t)
+{
+	struct window *w = t->pages;
+
+	if (w == NULL)
+		return;
+	for (unsigned k = 0; k < PIECES; k++)
+		if (w->piece[k].used)
+			piece_close(t, &w->piece[k]);
+	guesses_clear(t);
+	if (w->made == 0)
+		return;
+	t->cpu->svm->window_pages -= w->count;
+	w->count = w->made = 0;
+	w->free = 0;
+	zero_bytes(w->by_va, sizeof(w->by_va));
+	zero_bytes(w->by_gpa, sizeof(w->by_gpa));
+}
+
+static void drop(struct tlb *t, struct window_page *p)
+{
+	if (blank(host_of_va(t, p->va), page_bytes(p->is_large)))
+		page_remove(t->cpu, t->pages, p);
+	else
+		window_clear(t);
+}
+
+void window_drop(struct tlb *t, uint64_t va)
+{
+	struct window_page *p;
+
+	while (t->pages != NULL && t->pages->count != 0 &&
+	       (p = find_any(t->pages, va)) != NULL)
+		drop(t, p);
+}
+
+static bool set_protection(struct tlb *t, struct window_page *p, bool write)
+{
+	if (mprotect(host_of_va(t, p->va), page_bytes(p->is_large),
+		     write ? PROT_READ | PROT_WRITE : PROT_READ) != 0)
+		return false;
+	p->write = write;
+	return true;
+}
+
+/* The pages of w that gpa is the first byte of may not be written to. */
+static void protect(struct tlb *t, uint64_t gpa, bool is_large)
+{
+	struct window *w = t->pages;
+	unsigned n = *bucket(w->by_gpa, gpa);
+
+	while (n != 0) {
+		struct window_page *p = &w->page[n - 1];
+
+		n = p->next_gpa;
+		if (p->gpa != gpa || p->is_large != is_large || !p->write ||
+		    set_protection(t, p, false))
+			continue;
+		window_clear(t);
+		return;
+	}
+}
+
+void windows_protect(struct cpu *c, uint64_t gpa)
+{
+	for (unsigned n = 0; n < TLB_USER_TABLES; n++) {
+		struct tlb *t = c->tlb_user[n];
+
+		if (t->pages == NULL || t->pages->count == 0)
+			continue;
+		protect(t, PAGE_BASE(gpa), false);
+		protect(t, gpa & ~(LARGE_BYTES - 1), true);
+	}
+}
+
+/* -- pages come ---------------------------------------------------------------
+ */
+
+/* In no page is code that is known. */
+static bool may_write_all(struct cpu *c, uint64_t gpa, uint64_t bytes)
+{
+	bool may = true;
+
+	for (uint64_t at = gpa; at < gpa + bytes && may; at += 4096)
+		may = smc_may_write(c, at);
+	return may;
+}
+
+static bool map_file(struct cpu *c, uint8_t *host, uint64_t gpa, uint64_t bytes,
+		     bool write)
+{
+	const struct vm_mem *mem = &c->svm->vm->mem;
+	uint64_t offset =
+	    gpa < MEM_HIGH_BASE ? gpa : gpa - MEM_HIGH_BASE + mem->low_size;
+
+	return mmap(host, bytes, write ? PROT_READ | PROT_WRITE : PROT_READ,
+		    MAP_SHARED | MAP_FIXED | MAP_POPULATE, mem->fd,
+		    (off_t)offset) != MAP_FAILED;
+}
+
+static bool is_mappable(struct cpu *c, const struct translation *tr,
+			bool is_large)
+{
+	uint64_t bytes = page_bytes(is_large);
+
+	if (is_large && (tr->page_bits < LARGE_BITS || c->debug_data != 0))
+		return false;
+	return mem_is_ram(&c->svm->vm->mem, tr->gpa & ~(bytes - 1), bytes);
+}
+
+/* What of a large page is mapped by itself. */
+static void drop_parts(struct tlb *t, uint64_t va)
+{
+	uint64_t begin = va & ~(LARGE_BYTES - 1);
+
+	for (uint64_t at = begin; at < begin + LARGE_BYTES; at += 4096)
+		window_drop(t, at);
+}
+
+static bool map(struct cpu *c, struct tlb *t, uint64_t va,
+		const struct translation *tr, bool is_large, bool write)
+{
+	uint64_t rest = page_bytes(is_large) - 1;
+	struct window_page *p;
+
+	if (is_large)
+		drop_parts(t, va);
+	if (piece_of(t, va) == NULL)
+		return false;
+	p = page_new(c, t->pages);
+	if (p == NULL)
+		return false;
+	*p = (struct window_page){.va = va & ~rest,
+				  .gpa = tr->gpa & ~rest,
+				  .is_large = is_large,
+				  .write = write};
+	page_insert(t->pages, p);
+	if (map_file(c, host_of_va(t, p->va), p->gpa, rest + 1, write))
+		return true;
+	drop(t, p);
+	return false;
+}
+
+/* A large page as a whole, if nothing in it keeps it from being written to. */
+static bool map_large(struct cpu *c, struct tlb *t, uint64_t va,
+		      const struct translation *tr)
+{
+	uint64_t gpa = tr->gpa & ~(LARGE_BYTES - 1);
+
+	if (!is_mappable(c, tr, true) ||
+	    (tr->can_write && !may_write_all(c, gpa, LARGE_BYTES)))
+		return false;
+	return map(c, t, va, tr, true, tr->can_write);
+}
+
+static bool map_small(struct cpu *c, struct tlb *t, uint64_t va,
+		      const struct translation *tr)
+{
+	return is_mappable(c, tr, false) &&
+	       map(c, t, va, tr, false, tlb_match(t->write[tlb_place(va)], va));
+}
+
+static struct window *window_of(struct tlb *t)
+{
+	struct window *w = t->pages;
+
+	if (w != NULL)
+		return w;
+	w = mmap(NULL, sizeof(*w), PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	t->pages = w == MAP_FAILED ? NULL : w;
+	return t->pages;
+}
+
+static bool is_full(const struct cpu *c, const struct window *w)
+{
+	return c->svm->window_pages >= ALL_MAX ||
+	       (w->made == PAGES_MAX && w->free == 0);
+}
+
+bool window_map(struct cpu *c, struct tlb *t, uint64_t va, bool write,
+		const struct translation *tr)
+{
+	struct window_page *p;
+	uint64_t rest;
+
+	if (!t->is_user || c->window_nothing == NULL || va >> 47 != 0 ||
+	    c->svm->vm->mem.fd < 0 || window_of(t) == NULL)
+		return false;
+	if (is_full(c, t->pages)) {
+		/* More are in use, or these are of the past. */
+		if (faults_are_many(c))
+			return false;
+		window_clear(t);
+	}
+	p = find_any(t->pages, va);
+	if (p != NULL) {
+		rest = page_bytes(p->is_large) - 1;
+		if (p->gpa == (tr->gpa & ~rest)) {
+			if (p->write || !write)
+				return false;
+			if (may_write_all(c, p->gpa, rest + 1) &&
+			    set_protection(t, p, true))
+				return true;
+		}
+		drop(t, p);
+	}
+	c->vcpu->stats[VM_STAT_WINDOW_PAGES]++;
+	return map_large(c, t, va, tr) || map_small(c, t, va, tr);
+}
