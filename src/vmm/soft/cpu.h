@@ -686,8 +686,8 @@ static inline void tlb_here(struct tlb *t)
 /* In the current table: rip, whose linear address is va, is at code. False:
    there is no place for it. */
 bool target_note(struct cpu *c, uint64_t rip, uint64_t va, const void *code);
-/* What is at rip has another entry now. */
-void target_renew(struct cpu *c, uint64_t rip, const void *code);
+/* What is at rip has another entry now, if it is what is at gpa. */
+void target_renew(struct cpu *c, uint64_t rip, uint64_t gpa, const void *code);
 void targets_clear(struct tlb *t);
 /* This vCPU's writable entries for a guest page become read-only. */
 void tlb_protect_page(struct cpu *c, uint64_t gpa);

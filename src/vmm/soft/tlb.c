@@ -672,11 +672,14 @@ bool target_note(struct cpu *c, uint64_t rip, uint64_t va, const void *code)
 	return true;
 }
 
-void target_renew(struct cpu *c, uint64_t rip, const void *code)
+void target_renew(struct cpu *c, uint64_t rip, uint64_t gpa, const void *code)
 {
-	struct target *at = &c->tlb->target[target_place(rip)];
+	struct tlb *t = c->tlb;
+	struct target *at = &t->target[target_place(rip)];
+	unsigned n = tlb_place(rip);
 
-	if (at->rip == 0 - rip)
+	if (at->rip == 0 - rip && tlb_match(t->exec[n], rip) &&
+	    rip + t->addend[n] == (uint64_t)(uintptr_t)c->ram + gpa)
 		at->code = code;
 }
 

@@ -69,7 +69,7 @@ uint64_t fault_detour(const struct faults *f, uint64_t rip)
 #define DEBT_SHIFT  3
 #define DEBT_MAX    (200 * 1000 * 1000)
 
-void fault_paid(struct cpu *c, uint32_t access, bool yes)
+bool fault_paid(struct cpu *c, uint32_t access, bool yes)
 {
 	struct faults *f = &c->jit->faults;
 	const struct jit_access *a = &f->access[access];
@@ -84,10 +84,10 @@ void fault_paid(struct cpu *c, uint32_t access, bool yes)
 	f->debt += yes ? FAULT_TICKS : 16 * FAULT_TICKS;
 	f->then = now;
 	if (f->debt < DEBT_MAX || b->code == NULL)
-		return;
+		return yes;
 	((struct insn *)(void *)(arena + a->insn))->flags |= INSN_WANDERS;
-	c->gpr[17] = c->tlb->rip_base;
-	jit_translate_again(c, b);
+	jit_again(c, b, c->tlb->rip_base);
+	return false;
 }
 
 bool faults_are_many(const struct cpu *c)

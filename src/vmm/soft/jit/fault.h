@@ -42,9 +42,10 @@ void faults_destroy(struct jit *jit);
 void fault_add(struct faults *f, struct jit_access access);
 /*
  * An access faulted; yes: it will not do so again. Where it is one of too many
- * lately, its instruction does without windows from now on.
+ * lately, its instruction does without windows from now on, and false is
+ * returned: translated code is to be left.
  */
-void fault_paid(struct cpu *c, uint32_t access, bool yes);
+bool fault_paid(struct cpu *c, uint32_t access, bool yes);
 /* So many that what is mapped should stay. */
 bool faults_are_many(const struct cpu *c);
 /* Where code goes on that faulted at rip; 0: it may not. */

@@ -92,6 +92,7 @@ void jit_flush(struct cpu *c)
 	jit->link_used = 0;
 	jit->hops.used = 0;
 	jit->faults.used = 0;
+	jit->again = NULL;
 	jit->full = false;
 	zero_bytes(jit->link_hash, sizeof(uint32_t) << JIT_LINK_BITS);
 	for (unsigned n = 0; n < TLB_TABLES; n++) {
@@ -199,9 +200,31 @@ static void wanderer(struct cpu *c, struct tlb *t, const struct insn *i)
 	t->wandering = 0;
 	if (now - *then < SITE_PATIENCE * 200 && b->code != NULL) {
 		((struct insn *)(uintptr_t)i)->flags |= INSN_WANDERS;
-		jit_translate_again(c, b);
+		jit_again(c, b, c->gpr[17]);
 	}
 	*then = now;
+}
+
+void jit_again(struct cpu *c, struct block *b, uint64_t rip_base)
+{
+	if (c->jit->again != NULL)
+		return;
+	c->jit->again = b;
+	c->jit->again_base = rip_base;
+}
+
+static void translate_waiting(struct cpu *c)
+{
+	struct jit *jit = c->jit;
+	struct block *b = jit->again;
+	uint64_t rip_base = c->gpr[17];
+
+	jit->again = NULL;
+	if ((b->key & ~MASK(MODE_KEY_SHIFT - 1, 0)) != c->mode_key)
+		return;
+	c->gpr[17] = jit->again_base;
+	jit_translate_again(c, b);
+	c->gpr[17] = rip_base;
 }
 
 const struct insn *jit_run(struct cpu *c, const struct block *b)
@@ -211,6 +234,8 @@ const struct insn *jit_run(struct cpu *c, const struct block *b)
 	const struct insn *i;
 	bool goes_on;
 
+	if (unlikely(c->jit->again != NULL))
+		translate_waiting(c);
 	t->rip_base = c->gpr[17];
 	frame_fill(c, t);
 	out = c->jit->enter(t, b->near);
@@ -279,7 +304,7 @@ uint64_t jit_interp(struct cpu *c, uint64_t at)
 	if (turns_are_taken(c))
 		turn_offer(c);
 	if (c->tlb != t || c->kick != 0 || t->go == 0 || block_is_dead(i) ||
-	    !vec_still_clear(c, vec_was)) {
+	    c->jit->again != NULL || !vec_still_clear(c, vec_was)) {
 		c->rip = next_rip(c, alone);
 		return 0;
 	}

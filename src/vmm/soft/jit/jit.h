@@ -83,6 +83,8 @@ struct jit {
 	struct faults faults;
 	uint8_t *piece[JIT_PIECES]; /* in code.write; pieces.h */
 	bool full;                  /* flush when nothing runs */
+	struct block *again; /* to be translated again; its REG_RIPBASE */
+	uint64_t again_base;
 	uint16_t hot; /* executions of a block before it is translated */
 	bool all_hot; /* new blocks are (struct block): with soft.jit.hot=1 */
 	uint64_t wandered[JIT_WANDERED]; /* when, by the instruction's place */
@@ -116,8 +118,9 @@ void jit_flush(struct cpu *c);
 
 /* Translates b, which is in the arena; false: it stays with tier 0. */
 bool jit_translate(struct cpu *c, struct block *b);
-/* b, which is translated, as it is to be now: who runs its code goes on in it,
-   who comes finds the new one. c's REG_RIPBASE is that of b. */
+/* b, which is translated, once more, as it is to be now; or when its code is
+   not run any more, which is soon. */
+void jit_again(struct cpu *c, struct block *b, uint64_t rip_base);
 void jit_translate_again(struct cpu *c, struct block *b);
 /* The translated block at rip in the current table, or NULL. */
 struct block *jit_find(struct cpu *c, uint64_t rip);

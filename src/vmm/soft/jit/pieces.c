@@ -201,8 +201,8 @@ static bool refill(struct cpu *c, struct tlb *t)
 		return false;
 	if (what & MISS_WINDOW) {
 		yes = refill_window(c, t, va, last, write);
-		fault_paid(c, (uint32_t)(what >> MISS_ACCESS_SHIFT), yes);
-		return yes;
+		return fault_paid(c, (uint32_t)(what >> MISS_ACCESS_SHIFT),
+				  yes);
 	}
 	return PAGE_BASE(last) == PAGE_BASE(va) &&
 	       refill_page(c, t, va, write, &tr);

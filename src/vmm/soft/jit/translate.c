@@ -61,7 +61,8 @@ static void landing_set(struct cpu *c, struct block *b, uint32_t place)
 	emit_to(&e, at,
 		jit->code.write + ((const uint8_t *)b->code - jit->code.exec));
 	b->landing = place;
-	target_renew(c, c->gpr[17] + b->insn[0].off, block_entry(c, b));
+	target_renew(c, c->gpr[17] + b->insn[0].off,
+		     b->key & MASK(MODE_KEY_SHIFT - 1, 0), block_entry(c, b));
 }
 
 /* u's block is translated, and ends in a call. */
