@@ -28,9 +28,9 @@ ALLOWED = {
     # The CPU model: tables, in general registers (a compiler's, so far).
     "cpu_model_has", "cpu_model_is_amd", "cpu_model_maxphyaddr",
     "cpu_model_xcr0",
-    # Making a VM; a handler that passes a signal on.
+    # Making a VM; beginning to run it; a handler that passes a signal on.
     "pthread_mutex_lock", "pthread_mutex_unlock", "sigaction", "sigemptyset",
-    "signal",
+    "sigaddset", "pthread_self", "pthread_sigmask", "signal",
     "cpu_model_restrict", "host_tsc_is_clock",
     "_GLOBAL_OFFSET_TABLE_",
 }

@@ -365,6 +365,8 @@ static void enter(struct cpu *c, struct vm_exit *exit)
 	c->delivering = false;
 	c->link_from = NULL;
 	c->alone = false;
+	if (c->jit != NULL)
+		faults_unblock(&c->jit->faults);
 	smc_enter_guest(c);
 }
 

@@ -343,9 +343,13 @@ static bool map_file(struct cpu *c, uint8_t *host, uint64_t gpa, uint64_t bytes,
 	uint64_t offset =
 	    gpa < MEM_HIGH_BASE ? gpa : gpa - MEM_HIGH_BASE + mem->low_size;
 
-	return mmap(host, bytes, write ? PROT_READ | PROT_WRITE : PROT_READ,
-		    MAP_SHARED | MAP_FIXED | MAP_POPULATE, mem->fd,
-		    (off_t)offset) != MAP_FAILED;
+	if (mmap(host, bytes, write ? PROT_READ | PROT_WRITE : PROT_READ,
+		 MAP_SHARED | MAP_FIXED | MAP_POPULATE, mem->fd,
+		 (off_t)offset) == MAP_FAILED)
+		return false;
+	/* As mem.c has it. */
+	madvise(host, bytes, MADV_DONTDUMP);
+	return true;
 }
 
 static bool is_mappable(struct cpu *c, const struct translation *tr,

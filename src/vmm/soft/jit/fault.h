@@ -31,6 +31,7 @@ struct faults {
 	struct jit_access *access;
 	uint32_t used;
 	bool is_watched; /* by the handler: else no access is to fault */
+	uint64_t thread; /* that was the last to run it */
 	/* What faults cost lately, in ticks of the TSC, and until when. */
 	uint64_t debt, then;
 };
@@ -57,5 +58,7 @@ uint64_t fault_detour(const struct faults *f, uint64_t rip);
  */
 void faults_watch(struct faults *f);
 void faults_unwatch(struct faults *f);
+/* This thread runs the code now, and must not block them, or they kill. */
+void faults_unblock(struct faults *f);
 
 #endif

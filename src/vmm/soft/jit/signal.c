@@ -79,3 +79,17 @@ void faults_unwatch(struct faults *f)
 	pthread_mutex_unlock(&fault_lock);
 	f->is_watched = false;
 }
+
+void faults_unblock(struct faults *f)
+{
+	uint64_t self = (uint64_t)pthread_self();
+	sigset_t set;
+
+	if (f->thread == self || !f->is_watched)
+		return;
+	f->thread = self;
+	sigemptyset(&set);
+	sigaddset(&set, SIGSEGV);
+	sigaddset(&set, SIGBUS);
+	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+}
