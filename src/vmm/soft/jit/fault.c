@@ -25,8 +25,8 @@ int faults_create(struct jit *jit)
 
 void faults_destroy(struct jit *jit)
 {
-	if (jit->faults.is_watched)
-		faults_unwatch(&jit->faults);
+	/* Even where tests have said that it is not. */
+	faults_unwatch(&jit->faults);
 	free(jit->faults.access);
 }
 
