@@ -18,6 +18,8 @@ struct codemem {
 int codemem_create(struct codemem *mem, size_t size);
 void codemem_destroy(struct codemem *mem);
 
+/* len bytes, whole pages, are about to be written and run. */
+void codemem_populate(struct codemem *mem, size_t at, size_t len);
 /* Offset of len fresh bytes, or -ENOSPC. */
 long codemem_alloc(struct codemem *mem, size_t len);
 /* All of it is free again. */

@@ -168,6 +168,8 @@ static struct tlb *table_create(struct cpu *c, unsigned id, uint64_t none)
 	if (p == MAP_FAILED)
 		return NULL;
 	mprotect(p, GUARD_BYTES, PROT_NONE);
+	/* Not a page fault of the host for each 256 targets. */
+	madvise(p, TABLE_BYTES, MADV_HUGEPAGE);
 	t = (struct tlb *)(void *)(p + GUARD_BYTES + STACK_BYTES);
 	t->cpu = c;
 	t->id = (uint8_t)id;

@@ -26,6 +26,7 @@ static int emit_pieces(struct cpu *c)
 	pieces_emit(c, &e);
 	jit->code_start = jit->code.used = ALIGN_UP(hops_end(jit), 64);
 	jit->cold = jit->code.size;
+	jit->cold_ready = ALIGN_DOWN(jit->code.size, JIT_READY_STEP);
 	codemem_publish();
 	return e.full ? -ENOSPC : 0;
 }

@@ -63,6 +63,10 @@ struct jit_link {
 	uint32_t next;  /* number plus one */
 };
 
+/* The code cache gets memory of the host in such pieces, at both ends, when
+   no more than half of one is left. */
+#define JIT_READY_STEP (128 * KiB)
+
 #define JIT_WANDERED  1024
 #define JIT_SAMPLES   64
 #define JIT_LINK_BITS 14
@@ -70,8 +74,9 @@ struct jit_link {
 
 struct jit {
 	struct codemem code;
-	size_t code_start; /* after the common pieces */
-	size_t cold;       /* ways out of blocks: from here to the end */
+	size_t code_start;        /* after the common pieces */
+	size_t cold;              /* ways out of blocks: from here to the end */
+	size_t ready, cold_ready; /* the host has memory up to, and from */
 	struct jit_exit (*enter)(struct tlb *frame, const void *code);
 	const uint8_t *leave, *leave_rip, *call[JIT_CALLS]; /* in code.exec */
 	uint16_t *rule_of; /* by opcode table row */

@@ -748,6 +748,29 @@ void jit_translate_again(struct cpu *c, struct block *b)
 		(void)jit_translate(c, b);
 }
 
+/* Both ends of the code cache. Vector state that was live is again: code that
+   is under way may go on with it. */
+static void make_ready(struct cpu *c)
+{
+	struct jit *jit = c->jit;
+	bool live = c->vec_live;
+
+	while (jit->ready < jit->cold_ready &&
+	       jit->code.used + JIT_READY_STEP / 2 > jit->ready) {
+		vec_leave(c);
+		codemem_populate(&jit->code, jit->ready, JIT_READY_STEP);
+		jit->ready += JIT_READY_STEP;
+	}
+	while (jit->ready < jit->cold_ready &&
+	       jit->cold < jit->cold_ready + JIT_READY_STEP / 2) {
+		vec_leave(c);
+		jit->cold_ready -= JIT_READY_STEP;
+		codemem_populate(&jit->code, jit->cold_ready, JIT_READY_STEP);
+	}
+	if (live)
+		vec_enter(c);
+}
+
 bool jit_translate(struct cpu *c, struct block *b)
 {
 	struct jit *jit = c->jit;
@@ -756,6 +779,7 @@ bool jit_translate(struct cpu *c, struct block *b)
 	u->c = c;
 	u->is_32 = c->code_size == 4;
 	jit->code.used = ALIGN_UP(jit->code.used, 4);
+	make_ready(c);
 	u->room_onward = jit->verify != NULL ? 0 : ONWARD_MAX;
 	if (!translate(u, b, false))
 		return false;
