@@ -69,7 +69,7 @@ struct jit_link {
 
 #define JIT_WANDERED  1024
 #define JIT_SAMPLES   64
-#define JIT_LINK_BITS 14
+#define JIT_LINK_BITS 17
 #define JIT_LINKS     (256u * 1024)
 
 struct jit {
