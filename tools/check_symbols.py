@@ -22,7 +22,7 @@ ALLOWED = {
     # The room, after vec_leave.
     "room_pio", "room_mmio", "room_msr", "vcpu_tsc", "vcpu_tsc_changed",
     "vcpu_get_cr8", "vcpu_set_cr8", "vcpu_intr_pending", "vcpu_intr_accept",
-    "vm_stop", "cpu_model_cpuid", "perfmap_add",
+    "vm_stop", "cpu_model_cpuid", "perfmap_add", "mem_populate",
     # soft.jit=verify says what differs, after vec_leave.
     "fprintf", "fputc", "fwrite", "snprintf", "stderr", "disasm",
     # The CPU model: tables, in general registers (a compiler's, so far).

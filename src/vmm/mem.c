@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -28,10 +29,17 @@ static int map_piece(uint8_t *at, uint64_t size, int prot, int fd,
 	return 0;
 }
 
+/* Words of a bit for each piece up to the end of RAM. */
+static size_t populated_words(uint64_t high_size)
+{
+	return ((MEM_HIGH_BASE + high_size) >> MEM_PIECE_SHIFT) / 64 + 1;
+}
+
 int mem_setup(struct vm_mem *mem, int fd, uint64_t low_size, uint64_t high_size)
 {
 	/* With room for a ROM below 4 GiB. */
 	uint64_t reserved = MEM_HIGH_BASE + high_size + 2 * GUARD_SIZE;
+	_Atomic uint64_t *populated;
 	uint8_t *reservation;
 	int error;
 
@@ -43,6 +51,11 @@ int mem_setup(struct vm_mem *mem, int fd, uint64_t low_size, uint64_t high_size)
 			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (reservation == MAP_FAILED)
 		return -errno;
+	populated = calloc(populated_words(high_size), sizeof(*populated));
+	if (populated == NULL) {
+		munmap(reservation, reserved);
+		return -ENOMEM;
+	}
 	error = map_piece(reservation + GUARD_SIZE, low_size,
 			  PROT_READ | PROT_WRITE, fd, 0);
 	if (error == 0)
@@ -50,6 +63,7 @@ int mem_setup(struct vm_mem *mem, int fd, uint64_t low_size, uint64_t high_size)
 		    map_piece(reservation + GUARD_SIZE + MEM_HIGH_BASE,
 			      high_size, PROT_READ | PROT_WRITE, fd, low_size);
 	if (error != 0) {
+		free(populated);
 		munmap(reservation, reserved);
 		return error;
 	}
@@ -59,8 +73,19 @@ int mem_setup(struct vm_mem *mem, int fd, uint64_t low_size, uint64_t high_size)
 	    .low_size = low_size,
 	    .high_size = high_size,
 	    .fd = fd,
+	    .populated = populated,
 	};
 	return 0;
+}
+
+/* Where the host has no memory it says so when the page is touched. */
+void mem_populate(struct vm_mem *mem, uint64_t gpa)
+{
+	uint64_t piece = gpa >> MEM_PIECE_SHIFT;
+
+	atomic_fetch_or(&mem->populated[piece / 64], 1ull << piece % 64);
+	madvise(mem->base + (piece << MEM_PIECE_SHIFT), 1ul << MEM_PIECE_SHIFT,
+		MADV_POPULATE_WRITE);
 }
 
 /* -- ROM ------------------------------------------------------------------- */
@@ -137,6 +162,7 @@ void mem_teardown(struct vm_mem *mem)
 {
 	if (mem->base != NULL) {
 		munmap(mem->base - GUARD_SIZE, mem->reserved_size);
+		free(mem->populated);
 		close(mem->fd);
 	}
 	rom_drop(&mem->rom);
@@ -147,6 +173,8 @@ int mem_zero(struct vm_mem *mem)
 {
 	if (mem->base == NULL)
 		return 0;
+	for (size_t n = 0; n < populated_words(mem->high_size); n++)
+		atomic_store(&mem->populated[n], 0);
 	return fallocate(mem->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
 			 (off_t)(mem->low_size + mem->high_size)) != 0
 		   ? -errno

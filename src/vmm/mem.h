@@ -15,6 +15,7 @@
 #ifndef VMM_MEM_H
 #define VMM_MEM_H
 
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -42,6 +43,9 @@ struct vm_mem {
 	uint64_t low_size;
 	uint64_t high_size;
 	int fd; /* the memory file, low then high; -1: none */
+	/* By piece: the host has given it memory (mem_populate). NULL: nobody
+	   wants to know. */
+	_Atomic uint64_t *populated;
 	struct vm_rom rom;
 };
 
@@ -112,6 +116,23 @@ uint64_t mem_resident(const struct vm_mem *mem); /* bytes in use */
 int mem_rom_create(struct vm_mem *mem, uint64_t size);
 int mem_rom_map(struct vm_mem *mem, uint64_t gpa, uint64_t offset,
 		uint64_t len);
+
+/*
+ * RAM gets memory of the host in pieces, as to come for each page alone costs
+ * the host several times as much. The guest may be about to touch gpa.
+ */
+#define MEM_PIECE_SHIFT 16
+
+void mem_populate(struct vm_mem *mem, uint64_t gpa);
+
+/* gpa is in RAM. */
+static inline bool mem_is_populated(const struct vm_mem *mem, uint64_t gpa)
+{
+	uint64_t piece = gpa >> MEM_PIECE_SHIFT;
+
+	return mem->populated == NULL ||
+	       (mem->populated[piece / 64] >> piece % 64 & 1) != 0;
+}
 
 void *mem_write_begin(struct vm *vm, uint64_t gpa, uint64_t len);
 void mem_write_end(struct vm *vm, uint64_t gpa, uint64_t len);

@@ -143,6 +143,8 @@ static void make_state(struct vcpu_state *s, const struct code_mode *code,
 	make_segments(s, code);
 }
 
+#define POPULATED_WORDS ((GUEST_RAM_END >> MEM_PIECE_SHIFT) / 64 + 1)
+
 static int make_vm(struct vm *vm, enum guest_mode mode)
 {
 	struct err err;
@@ -150,6 +152,9 @@ static int make_vm(struct vm *vm, enum guest_mode mode)
 	strcpy(vm->name, "x86");
 	vm->mem.low_size = GUEST_RAM_END;
 	vm->mem.fd = memory_fd;
+	vm->mem.populated = calloc(POPULATED_WORDS, sizeof(uint64_t));
+	if (vm->mem.populated == NULL)
+		return -1;
 	vm->soft_jit = mode != GUEST_TIER0;
 	vm->soft_jit_verify = mode == GUEST_VERIFY;
 	vm->soft_jit_cache = 4 * MiB;
@@ -208,6 +213,7 @@ void guest_destroy(struct guest *g)
 	if (g->beside == NULL) {
 		soft_engine_ops.vm_destroy(g->vm);
 		cpu_model_destroy(g->vm->cpu_model);
+		free(g->vm->mem.populated);
 	}
 	free(g);
 }
@@ -425,6 +431,9 @@ void guest_run(struct guest *g, const uint64_t gpr[16], uint64_t rflags,
 
 	c->exit = &g->exit;
 	g->left_ram = false;
+	/* What comes into the TLB is populated, in the midst of code. */
+	for (unsigned n = 0; n < POPULATED_WORDS; n++)
+		g->vm->mem.populated[n] = 0;
 	memcpy(c->gpr, gpr, 16 * sizeof(*gpr));
 	rflags_set(c, rflags, ~0ull);
 	c->rip = rip;

@@ -282,15 +282,30 @@ static _Noreturn void raise_pf(struct cpu *c, const struct insn *i,
 	soft_raise(c, i, X86_PF, error, w->va);
 }
 
+/* Vector state that was live is again: translated code that misses goes on
+   with it. */
+static void populate(struct cpu *c, uint64_t gpa)
+{
+	bool live = c->vec_live;
+
+	vec_leave(c);
+	mem_populate(&c->svm->vm->mem, gpa);
+	if (live)
+		vec_enter(c);
+}
+
 /* Devices are not in the TLB, and ROM not for writing. */
 static void remember(struct cpu *c, struct tlb *t, uint64_t va,
 		     struct translation *tr)
 {
 	const struct vm_mem *mem = &c->svm->vm->mem;
+	bool is_ram = mem_is_ram(mem, PAGE_BASE(tr->gpa), 4096);
 
-	if (!mem_is_readable(mem, PAGE_BASE(tr->gpa), 4096))
+	if (!is_ram && !mem_is_readable(mem, PAGE_BASE(tr->gpa), 4096))
 		return;
-	tr->can_write &= mem_is_ram(mem, PAGE_BASE(tr->gpa), 4096);
+	if (is_ram && unlikely(!mem_is_populated(mem, tr->gpa)))
+		populate(c, tr->gpa);
+	tr->can_write &= is_ram;
 	tlb_fill(c, t, va, tr->gpa, tr);
 }
 

@@ -163,7 +163,14 @@ static void test_memory_layout(void **state)
 	assert_int_equal(pread(fd, &byte, 1, (off_t)low), 1);
 	assert_int_equal(byte, 0x5a);
 	assert_true(mem_resident(&mem) >= 4096);
+	assert_false(mem_is_populated(&mem, low - 4096));
+	mem_populate(&mem, low - 4096);
+	assert_true(mem_is_populated(&mem, low - 4096));
+	assert_true(mem_resident(&mem) >= 4096 + (1 << MEM_PIECE_SHIFT));
+	mem_populate(&mem, MEM_HIGH_BASE + high - 1);
 	assert_int_equal(mem_zero(&mem), 0);
+	assert_false(mem_is_populated(&mem, low - 4096));
+	assert_true(mem_resident(&mem) == 0);
 	assert_int_equal(*(uint8_t *)mem_hva(&mem, MEM_HIGH_BASE, 1), 0);
 	mem_teardown(&mem);
 	assert_null(mem.base);
