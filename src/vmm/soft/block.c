@@ -369,42 +369,10 @@ void blocks_drop_page(struct cpu *c, uint64_t gpa)
 /* -- making
  * -------------------------------------------------------------------------- */
 
-/* A block under construction. */
-struct draft {
-	struct insn insn[BLOCK_MAX + 2];
-	unsigned count;
-	unsigned off; /* of the next instruction, in its page */
-};
-
 static bool ends_block(const struct insn *i)
 {
 	return i->exec == exec_ud ||
 	       (i->op != OP_NONE_ROW && (opcode_table[i->op].attr & OP_END));
-}
-
-/* Decodes on from draft->off to the end of the block; bytes is the page.
-   false: there is no room for another stub (native_bind). */
-static bool decode_run(struct cpu *c, const uint8_t *page, unsigned limit,
-		       struct draft *draft)
-{
-	struct dec d;
-
-	while (draft->count < BLOCK_MAX && draft->off < limit) {
-		struct insn *i = &draft->insn[1 + draft->count];
-		unsigned avail = MIN(limit - draft->off, 15u);
-		int len =
-		    decode(c, page + draft->off, avail, draft->off, i, &d);
-
-		if (len == -ENOSPC)
-			return false;
-		if (len < 0)
-			break;
-		draft->count++;
-		draft->off += (unsigned)len;
-		if (ends_block(i))
-			break;
-	}
-	return true;
 }
 
 /* While we wait for others, one may ask us to drop the page. */
@@ -415,6 +383,45 @@ static void protect(struct cpu *c, uint64_t gpa)
 	while (!(c->svm->code_mask[gpa >> 12] & 1u << c->vcpu->id));
 }
 
+/* Room for the longest one, at the arena's end so far. */
+static struct block *block_begin(struct cpu *c, uint64_t gpa)
+{
+	struct block_cache *cache = c->blocks;
+	size_t most =
+	    sizeof(struct block) + (BLOCK_MAX + 2) * sizeof(struct insn);
+
+	if (cache->used + most > cache->size) {
+		blocks_flush(c);
+		protect(c, gpa);
+	}
+	return (struct block *)(void *)(cache->arena + cache->used);
+}
+
+/* Decodes from off on to the end of the block; bytes is the page. false: there
+   is no room for another stub (native_bind). */
+static bool decode_run(struct cpu *c, const uint8_t *page, unsigned off,
+		       unsigned limit, struct block *b)
+{
+	struct dec d;
+
+	b->count = b->bytes = 0;
+	while (b->count < BLOCK_MAX && off + b->bytes < limit) {
+		struct insn *i = &b->insn[1 + b->count];
+		unsigned at = off + b->bytes, avail = MIN(limit - at, 15u);
+		int len = decode(c, page + at, avail, at, i, &d);
+
+		if (len == -ENOSPC)
+			return false;
+		if (len < 0)
+			break;
+		b->count++;
+		b->bytes += (uint16_t)len;
+		if (ends_block(i))
+			break;
+	}
+	return true;
+}
+
 /* No block has a stub, so that none is needed. */
 static void drop_stubs(struct cpu *c)
 {
@@ -423,60 +430,63 @@ static void drop_stubs(struct cpu *c)
 	native_flush(c);
 }
 
-static struct block *block_make(struct cpu *c, uint64_t gpa, uint64_t rip)
+/* Where the block at gpa ends at the latest, by its page and by CS. */
+static unsigned block_limit(const struct cpu *c, uint64_t gpa, uint64_t rip)
 {
-	struct block_cache *cache = c->blocks;
-	struct draft draft = {.off = gpa & 4095};
-	unsigned limit = 4096;
-	struct block *b, **slot;
-	size_t size;
+	uint64_t left = (uint64_t)c->seg[SEG_CS].limit + 1 - rip;
 
-	if (c->code_size != 8) {
-		uint64_t left = (uint64_t)c->seg[SEG_CS].limit + 1 - rip;
+	if (c->code_size == 8 || left >= 4096 - (gpa & 4095))
+		return 4096;
+	return (unsigned)((gpa & 4095) + left);
+}
 
-		if (rip > c->seg[SEG_CS].limit)
-			return NULL;
-		if (left < 4096 - (gpa & 4095))
-			limit = (unsigned)((gpa & 4095) + left);
-	}
-	protect(c, gpa);
-	if (!decode_run(c, c->ram + PAGE_BASE(gpa), limit, &draft)) {
-		drop_stubs(c);
-		protect(c, gpa);
-		draft.count = 0;
-		draft.off = gpa & 4095;
-		decode_run(c, c->ram + PAGE_BASE(gpa), limit, &draft);
-	}
-	if (draft.count == 0)
-		return NULL;
-	draft.insn[0] = (struct insn){
-	    .exec = c->jit != NULL && c->mode_key & MODE_KEY_FLAT ? exec_warm
-								  : exec_head,
-	    .off = gpa & 4095};
-	draft.insn[draft.count + 1] =
-	    (struct insn){.exec = exec_tail, .off = (uint16_t)draft.off};
-	size = sizeof(*b) + (draft.count + 2) * sizeof(struct insn);
-	if (cache->used + size > cache->size) {
-		blocks_flush(c);
-		smc_protect(c, gpa);
-	}
-	b = (struct block *)(void *)(cache->arena + cache->used);
-	cache->used += ALIGN_UP(size, 64);
-	*b = (struct block){.key = gpa | c->mode_key,
-			    .is_hot = c->jit != NULL && c->jit->all_hot,
-			    .count = (uint16_t)draft.count,
-			    .bytes = (uint16_t)(draft.off - (gpa & 4095))};
-	copy_bytes(b->insn, draft.insn,
-		   (draft.count + 2) * sizeof(struct insn));
-	slot = hash_slot(cache, b->key);
+static void block_enter(struct cpu *c, struct block *b)
+{
+	uint64_t gpa = block_gpa(b), grain;
+	struct block **slot = hash_slot(c->blocks, b->key);
+
 	b->next = *slot;
 	*slot = b;
-	slot = page_slot(cache, gpa);
+	slot = page_slot(c->blocks, gpa);
 	b->page_next = *slot;
 	*slot = b;
-	c->svm->code_grain[gpa >> 12] |=
-	    MASK((draft.off - 1) / 64, (gpa & 4095) / 64);
+	grain = MASK(((gpa & 4095) + b->bytes - 1) / 64, (gpa & 4095) / 64);
+	if ((c->svm->code_grain[gpa >> 12] & grain) != grain)
+		c->svm->code_grain[gpa >> 12] |= grain;
 	c->vcpu->stats[VM_STAT_BLOCKS_DECODED]++;
+}
+
+static struct block *block_make(struct cpu *c, uint64_t gpa, uint64_t rip)
+{
+	unsigned off = gpa & 4095, limit = block_limit(c, gpa, rip), count;
+	const uint8_t *page = c->ram + PAGE_BASE(gpa);
+	bool warms = c->jit != NULL && c->mode_key & MODE_KEY_FLAT;
+	struct block *b;
+
+	if (c->code_size != 8 && rip > c->seg[SEG_CS].limit)
+		return NULL;
+	protect(c, gpa);
+	b = block_begin(c, gpa);
+	if (!decode_run(c, page, off, limit, b)) {
+		drop_stubs(c);
+		protect(c, gpa);
+		b = block_begin(c, gpa);
+		decode_run(c, page, off, limit, b);
+	}
+	count = b->count;
+	if (count == 0)
+		return NULL;
+	*b = (struct block){.key = gpa | c->mode_key,
+			    .is_hot = c->jit != NULL && c->jit->all_hot,
+			    .count = b->count,
+			    .bytes = b->bytes};
+	b->insn[0] = (struct insn){.exec = warms ? exec_warm : exec_head,
+				   .off = (uint16_t)off};
+	b->insn[count + 1] =
+	    (struct insn){.exec = exec_tail, .off = (uint16_t)(off + b->bytes)};
+	c->blocks->used +=
+	    ALIGN_UP(sizeof(*b) + (count + 2) * sizeof(struct insn), 64);
+	block_enter(c, b);
 	return b;
 }
 

@@ -494,6 +494,34 @@ static inline void copy_bytes(void *to, const void *from, size_t len)
 			 : "memory");
 }
 
+typedef uint64_t unaligned_64 __attribute__((aligned(1), may_alias));
+typedef uint32_t unaligned_32 __attribute__((aligned(1), may_alias));
+
+/* At most 16: rep movsb begins late, and what it wrote is not forwarded. */
+RACES_ALLOWED static inline void copy_few(void *to, const void *from,
+					  unsigned len)
+{
+	uint8_t *t = to;
+	const uint8_t *f = from;
+
+	if (len >= 8) {
+		uint64_t first = *(const unaligned_64 *)f;
+		uint64_t last = *(const unaligned_64 *)(f + len - 8);
+
+		*(unaligned_64 *)t = first;
+		*(unaligned_64 *)(t + len - 8) = last;
+	} else if (len >= 4) {
+		uint32_t first = *(const unaligned_32 *)f;
+		uint32_t last = *(const unaligned_32 *)(f + len - 4);
+
+		*(unaligned_32 *)t = first;
+		*(unaligned_32 *)(t + len - 4) = last;
+	} else {
+		for (unsigned n = 0; n < len; n++)
+			t[n] = f[n];
+	}
+}
+
 static inline void zero_bytes(void *to, size_t len)
 {
 	__asm__ volatile("rep stosb" : "+D"(to), "+c"(len) : "a"(0) : "memory");

@@ -694,7 +694,7 @@ static void decode_general(struct cpu *c, struct decoder *s,
 static void note_bytes(struct decoder *s)
 {
 	s->i->len = s->d->len = (uint8_t)s->pos;
-	copy_bytes(s->d->bytes, s->bytes, s->pos);
+	copy_few(s->d->bytes, s->bytes, s->pos);
 }
 
 /* Registers of which there are fewer than the fields can say. */

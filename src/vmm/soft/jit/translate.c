@@ -314,7 +314,7 @@ static bool is_crossing(struct translation_unit *u, uint64_t off)
 
 	if (u->is_32 || avail >= sizeof(bytes) || u->c->jit->verify != NULL)
 		return false;
-	copy_bytes(bytes, page + off, avail);
+	copy_few(bytes, page + off, avail);
 	return decode(u->c, bytes, avail, (unsigned)off, &i, &d) == -EAGAIN;
 }
 
@@ -406,7 +406,7 @@ static bool decode_again(struct translation_unit *u)
 	uint8_t bytes[15];
 	struct insn again;
 
-	copy_bytes(bytes, page + i->off, i->len);
+	copy_few(bytes, page + i->off, i->len);
 	if (decode(u->c, bytes, i->len, i->off, &again, &u->d) != i->len)
 		return false;
 	again.off = i->off;
