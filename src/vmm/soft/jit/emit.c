@@ -2,6 +2,7 @@
 #include "vmm/soft/jit/emit.h"
 
 #include "base/bits.h"
+#include "vmm/soft/cpu.h"
 
 void emit_byte(struct emit *e, uint8_t byte)
 {
@@ -13,33 +14,63 @@ void emit_byte(struct emit *e, uint8_t byte)
 
 void emit_imm(struct emit *e, uint64_t value, unsigned bytes)
 {
+	if (bytes == 4 && e->end - e->at >= 4) {
+		*(unaligned_32 *)e->at = (uint32_t)value;
+		e->at += 4;
+		return;
+	}
 	for (unsigned n = 0; n < bytes; n++)
 		emit_byte(e, (uint8_t)(value >> 8 * n));
 }
 
-/* -- prefixes and opcode ------------------------------------------------- */
+/*
+ * An instruction goes where it is to be at once, when the longest one has room
+ * there, and else byte by byte, as far as it fits.
+ */
+#define LONGEST 16
+
+/* Of an instruction that is known most of this is known, too. */
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE uint8_t *begin(const struct emit *e, uint8_t aside[LONGEST])
+{
+	return e->end - e->at >= LONGEST ? e->at : aside;
+}
+
+INLINE void end(struct emit *e, const uint8_t aside[LONGEST], uint8_t *p)
+{
+	if (e->end - e->at >= LONGEST) {
+		e->at = p;
+		return;
+	}
+	for (const uint8_t *from = aside; from < p; from++)
+		emit_byte(e, *from);
+}
+
+/* -- prefixes and opcode: p is where they go, and then behind them -------- */
 
 /* x, b: bit 3 of the index and of the base or ModRM.rm. */
-static void legacy(struct emit *e, struct op op, bool r, bool x, bool b,
-		   bool need_rex)
+INLINE uint8_t *legacy(uint8_t *p, const struct op *op, bool r, bool x, bool b,
+		       bool need_rex)
 {
-	uint8_t rex = (uint8_t)(op.w << 3 | r << 2 | x << 1 | b);
+	uint8_t rex = (uint8_t)(op->w << 3 | r << 2 | x << 1 | b);
 
-	if (op.lock)
-		emit_byte(e, 0xf0);
-	if (op.opsize)
-		emit_byte(e, 0x66);
-	if (op.prefix != 0)
-		emit_byte(e, op.prefix);
-	if ((rex != 0 || need_rex) && !op.no_rex)
-		emit_byte(e, 0x40 | rex);
-	if (op.map != MAP_1)
-		emit_byte(e, 0x0f);
-	if (op.map == MAP_0F38)
-		emit_byte(e, 0x38);
-	if (op.map == MAP_0F3A)
-		emit_byte(e, 0x3a);
-	emit_byte(e, op.opcode);
+	if (op->lock)
+		*p++ = 0xf0;
+	if (op->opsize)
+		*p++ = 0x66;
+	if (op->prefix != 0)
+		*p++ = op->prefix;
+	if ((rex != 0 || need_rex) && !op->no_rex)
+		*p++ = 0x40 | rex;
+	if (op->map != MAP_1)
+		*p++ = 0x0f;
+	if (op->map == MAP_0F38)
+		*p++ = 0x38;
+	if (op->map == MAP_0F3A)
+		*p++ = 0x3a;
+	*p++ = op->opcode;
+	return p;
 }
 
 static const uint8_t map[MAP_COUNT] = {
@@ -51,50 +82,61 @@ static unsigned pp_field(uint8_t prefix)
 }
 
 /* x, b: bits 4 and 3 of a register in ModRM.rm, else as legacy()'s. */
-static void evex(struct emit *e, struct op op, unsigned reg, bool x, bool b)
+static uint8_t *evex(uint8_t *p, const struct op *op, unsigned reg, bool x,
+		     bool b)
 {
-	emit_byte(e, 0x62);
-	emit_byte(e, (uint8_t)((reg & 8 ? 0 : 0x80) | !x << 6 | !b << 5 |
-			       (reg & 16 ? 0 : 0x10) | map[op.map]));
-	emit_byte(e, (uint8_t)(op.w << 7 | (~op.vvvv & 15) << 3 | 4 |
-			       pp_field(op.prefix)));
-	emit_byte(e, (uint8_t)(op.z << 7 | op.ll << 5 | op.b << 4 |
-			       (op.vvvv & 16 ? 0 : 8) | op.aaa));
-	emit_byte(e, op.opcode);
+	*p++ = 0x62;
+	*p++ = (uint8_t)((reg & 8 ? 0 : 0x80) | !x << 6 | !b << 5 |
+			 (reg & 16 ? 0 : 0x10) | map[op->map]);
+	*p++ = (uint8_t)(op->w << 7 | (~op->vvvv & 15) << 3 | 4 |
+			 pp_field(op->prefix));
+	*p++ = (uint8_t)(op->z << 7 | op->ll << 5 | op->b << 4 |
+			 (op->vvvv & 16 ? 0 : 8) | op->aaa);
+	*p++ = op->opcode;
+	return p;
 }
 
-static void vex(struct emit *e, struct op op, bool r, bool x, bool b)
+INLINE uint8_t *vex(uint8_t *p, const struct op *op, bool r, bool x, bool b)
 {
-	unsigned pp = pp_field(op.prefix);
+	unsigned pp = pp_field(op->prefix);
 
-	emit_byte(e, 0xc4);
-	emit_byte(e, (uint8_t)(!r << 7 | !x << 6 | !b << 5 | map[op.map]));
-	emit_byte(e, (uint8_t)(op.w << 7 | (~op.vvvv & 15) << 3 |
-			       op.vex_l << 2 | pp));
-	emit_byte(e, op.opcode);
+	*p++ = 0xc4;
+	*p++ = (uint8_t)(!r << 7 | !x << 6 | !b << 5 | map[op->map]);
+	*p++ =
+	    (uint8_t)(op->w << 7 | (~op->vvvv & 15) << 3 | op->vex_l << 2 | pp);
+	*p++ = op->opcode;
+	return p;
 }
 
-static void modrm(struct emit *e, unsigned mod, unsigned reg, unsigned rm)
+INLINE uint8_t *modrm(uint8_t *p, unsigned mod, unsigned reg, unsigned rm)
 {
-	emit_byte(e, (uint8_t)(mod << 6 | (reg & 7) << 3 | (rm & 7)));
+	*p++ = (uint8_t)(mod << 6 | (reg & 7) << 3 | (rm & 7));
+	return p;
 }
 
-void emit_op_reg(struct emit *e, struct op op, unsigned reg, unsigned rm)
+INLINE uint8_t *word(uint8_t *p, uint32_t value)
+{
+	*(unaligned_32 *)p = value;
+	return p + 4;
+}
+
+INLINE void op_reg(struct emit *e, struct op op, unsigned reg, unsigned rm)
 {
 	bool need_rex = (op.byte_reg && reg >= 4) || (op.byte_rm && rm >= 4);
+	uint8_t aside[LONGEST], *p = begin(e, aside);
 
 	if (op.evex)
-		evex(e, op, reg, rm & 16, rm & 8);
+		p = evex(p, &op, reg, rm & 16, rm & 8);
 	else if (op.vex)
-		vex(e, op, reg & 8, false, rm & 8);
+		p = vex(p, &op, reg & 8, false, rm & 8);
 	else
-		legacy(e, op, reg & 8, false, rm & 8, need_rex);
-	modrm(e, 3, reg, rm);
+		p = legacy(p, &op, reg & 8, false, rm & 8, need_rex);
+	end(e, aside, modrm(p, 3, reg, rm));
 }
 
 /* can_small: a byte's displacement is that, and no multiple (EVEX). */
-static void address(struct emit *e, unsigned reg, struct mem mem,
-		    bool can_small)
+INLINE uint8_t *address(uint8_t *p, unsigned reg, struct mem mem,
+			bool can_small)
 {
 	bool small = can_small && mem.disp == (int8_t)mem.disp;
 	bool none = mem.disp == 0 && (mem.base & 7) != HOST_RBP;
@@ -105,43 +147,59 @@ static void address(struct emit *e, unsigned reg, struct mem mem,
 
 	if (mem.base == HOST_NONE)
 		mod = 0;
-	modrm(e, mod, reg, sib ? 4 : mem.base);
+	p = modrm(p, mod, reg, sib ? 4 : mem.base);
 	if (sib)
-		emit_byte(
-		    e, (uint8_t)(mem.scale << 6 | index << 3 |
-				 (mem.base == HOST_NONE ? 5 : mem.base & 7)));
+		*p++ = (uint8_t)(mem.scale << 6 | index << 3 |
+				 (mem.base == HOST_NONE ? 5 : mem.base & 7));
 	if (mem.base == HOST_NONE || mod == 2)
-		emit_imm(e, (uint32_t)mem.disp, 4);
+		p = word(p, (uint32_t)mem.disp);
 	else if (mod == 1)
-		emit_byte(e, (uint8_t)mem.disp);
+		*p++ = (uint8_t)mem.disp;
+	return p;
+}
+
+INLINE void op_mem(struct emit *e, struct op op, unsigned reg, struct mem mem)
+{
+	bool x = mem.index != HOST_NONE && mem.index & 8;
+	bool b = mem.base != HOST_NONE && mem.base & 8;
+	uint8_t aside[LONGEST], *p = begin(e, aside);
+
+	if (op.evex)
+		p = evex(p, &op, reg, x, b);
+	else if (op.vex)
+		p = vex(p, &op, reg & 8, x, b);
+	else
+		p = legacy(p, &op, reg & 8, x, b, op.byte_reg && reg >= 4);
+	end(e, aside, address(p, reg, mem, !op.evex));
+}
+
+void emit_op_reg(struct emit *e, struct op op, unsigned reg, unsigned rm)
+{
+	op_reg(e, op, reg, rm);
 }
 
 void emit_op_mem(struct emit *e, struct op op, unsigned reg, struct mem mem)
 {
-	bool x = mem.index != HOST_NONE && mem.index & 8;
-	bool b = mem.base != HOST_NONE && mem.base & 8;
-
-	if (op.evex)
-		evex(e, op, reg, x, b);
-	else if (op.vex)
-		vex(e, op, reg & 8, x, b);
-	else
-		legacy(e, op, reg & 8, x, b, op.byte_reg && reg >= 4);
-	address(e, reg, mem, !op.evex);
+	op_mem(e, op, reg, mem);
 }
 
 void emit_op_plain(struct emit *e, struct op op)
 {
+	uint8_t aside[LONGEST], *p = begin(e, aside);
+
 	if (op.vex)
-		vex(e, op, false, false, false);
+		p = vex(p, &op, false, false, false);
 	else
-		legacy(e, op, false, false, false, false);
+		p = legacy(p, &op, false, false, false, false);
+	end(e, aside, p);
 }
 
 void emit_op_low(struct emit *e, struct op op, unsigned reg)
 {
+	uint8_t aside[LONGEST], *p = begin(e, aside);
+
 	op.opcode |= reg & 7;
-	legacy(e, op, false, false, reg & 8, false);
+	end(e, aside, legacy(p, &op, false, false, reg & 8, false));
 }
 
 /* -- by name ---------------------------------------------------------------
@@ -151,34 +209,36 @@ void emit_op_low(struct emit *e, struct op op, unsigned reg)
 
 void emit_mov(struct emit *e, unsigned to, unsigned from)
 {
-	emit_op_reg(e, OP1(0x8b, .w = true), to, from);
+	op_reg(e, OP1(0x8b, .w = true), to, from);
 }
 
 void emit_mov32(struct emit *e, unsigned to, unsigned from)
 {
-	emit_op_reg(e, OP1(0x8b), to, from);
+	op_reg(e, OP1(0x8b), to, from);
 }
 
 void emit_load(struct emit *e, unsigned to, struct mem mem)
 {
-	emit_op_mem(e, OP1(0x8b, .w = true), to, mem);
+	op_mem(e, OP1(0x8b, .w = true), to, mem);
 }
 
 void emit_load32(struct emit *e, unsigned to, struct mem mem)
 {
-	emit_op_mem(e, OP1(0x8b), to, mem);
+	op_mem(e, OP1(0x8b), to, mem);
 }
 
 void emit_load_near(struct emit *e, unsigned to, const uint8_t *from)
 {
-	legacy(e, OP1(0x8b, .w = true), to & 8, false, false, false);
-	modrm(e, 0, to, 5); /* RIP and 32 bits */
+	uint8_t aside[LONGEST], *p = begin(e, aside);
+
+	p = legacy(p, &OP1(0x8b, .w = true), to & 8, false, false, false);
+	end(e, aside, modrm(p, 0, to, 5)); /* RIP and 32 bits */
 	emit_imm(e, (uint32_t)(from - e->at - 4), 4);
 }
 
 void emit_store(struct emit *e, struct mem mem, unsigned from)
 {
-	emit_op_mem(e, OP1(0x89, .w = true), from, mem);
+	op_mem(e, OP1(0x89, .w = true), from, mem);
 }
 
 void emit_mov_imm(struct emit *e, unsigned to, uint64_t value)
@@ -187,7 +247,7 @@ void emit_mov_imm(struct emit *e, unsigned to, uint64_t value)
 	bool sign = rex_w && (int64_t)value == (int32_t)value;
 
 	if (sign) {
-		emit_op_reg(e, OP1(0xc7, .w = true), 0, to);
+		op_reg(e, OP1(0xc7, .w = true), 0, to);
 		emit_imm(e, value, 4);
 		return;
 	}
@@ -204,17 +264,17 @@ void emit_lea(struct emit *e, unsigned to, struct mem mem)
 			emit_mov(e, to, mem.base);
 		return;
 	}
-	emit_op_mem(e, OP1(0x8d, .w = true), to, mem);
+	op_mem(e, OP1(0x8d, .w = true), to, mem);
 }
 
 void emit_lea32(struct emit *e, unsigned to, struct mem mem)
 {
-	emit_op_mem(e, OP1(0x8d), to, mem);
+	op_mem(e, OP1(0x8d), to, mem);
 }
 
 void emit_not(struct emit *e, unsigned reg)
 {
-	emit_op_reg(e, OP1(0xf7, .w = true), 2, reg);
+	op_reg(e, OP1(0xf7, .w = true), 2, reg);
 }
 
 void emit_rorx(struct emit *e, unsigned to, unsigned from, uint8_t bits)
@@ -225,21 +285,21 @@ void emit_rorx(struct emit *e, unsigned to, unsigned from, uint8_t bits)
 			  .vex = true,
 			  .w = true};
 
-	emit_op_reg(e, rorx, to, from);
+	op_reg(e, rorx, to, from);
 	emit_imm(e, bits, 1);
 }
 
 static void bits(struct emit *e, uint8_t prefix, unsigned to, unsigned from,
 		 struct mem mask)
 {
-	emit_op_mem(e,
-		    (struct op){.map = MAP_0F38,
-				.prefix = prefix,
-				.opcode = 0xf5,
-				.w = true,
-				.vex = true,
-				.vvvv = (uint8_t)from},
-		    to, mask);
+	op_mem(e,
+	       (struct op){.map = MAP_0F38,
+			   .prefix = prefix,
+			   .opcode = 0xf5,
+			   .w = true,
+			   .vex = true,
+			   .vvvv = (uint8_t)from},
+	       to, mask);
 }
 
 void emit_pext(struct emit *e, unsigned to, unsigned from, struct mem mask)
@@ -306,7 +366,7 @@ uint8_t *emit_call(struct emit *e)
 
 void emit_jmp_mem(struct emit *e, struct mem mem)
 {
-	emit_op_mem(e, OP1(0xff), 4, mem);
+	op_mem(e, OP1(0xff), 4, mem);
 }
 
 void emit_here8(struct emit *e, uint8_t *place)
@@ -324,10 +384,8 @@ void emit_to(struct emit *e, uint8_t *place, const uint8_t *to)
 {
 	int32_t far = (int32_t)(to - place - 4);
 
-	if (e->full)
-		return;
-	for (unsigned n = 0; n < 4; n++)
-		place[n] = (uint8_t)((uint32_t)far >> 8 * n);
+	if (!e->full)
+		*(unaligned_32 *)place = (uint32_t)far;
 }
 
 void emit_here(struct emit *e, uint8_t *place)
