@@ -307,7 +307,8 @@ static void block_kill(struct cpu *c, struct block *b)
 		b->insn[n].exec = exec_leave;
 }
 
-void blocks_drop_all(struct cpu *c)
+/* kill: they stay in the arena, where somebody may have one. */
+static void drop_all(struct cpu *c, bool kill)
 {
 	struct block_cache *cache = c->blocks;
 
@@ -315,7 +316,8 @@ void blocks_drop_all(struct cpu *c)
 		for (struct block *b = cache->page[n]; b != NULL;
 		     b = b->page_next) {
 			forget_code(c, block_gpa(b));
-			block_kill(c, b);
+			if (kill)
+				block_kill(c, b);
 		}
 		cache->page[n] = NULL;
 	}
@@ -325,9 +327,14 @@ void blocks_drop_all(struct cpu *c)
 	jump_flush(c);
 }
 
+void blocks_drop_all(struct cpu *c)
+{
+	drop_all(c, true);
+}
+
 void blocks_flush(struct cpu *c)
 {
-	blocks_drop_all(c);
+	drop_all(c, false);
 	jit_flush(c);
 	c->blocks->used = 0;
 	c->block = NULL;
