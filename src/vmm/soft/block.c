@@ -404,18 +404,46 @@ static struct block *block_begin(struct cpu *c, uint64_t gpa)
 	return (struct block *)(void *)(cache->arena + cache->used);
 }
 
-/* Decodes from off on to the end of the block; bytes is the page. false: there
-   is no room for another stub (native_bind). */
-static bool decode_run(struct cpu *c, const uint8_t *page, unsigned off,
-		       unsigned limit, struct block *b)
+/*
+ * Who stores to the page from now on finds code in [off, end). False: so it
+ * was; most often, and an atomic access would wait for all stores before it.
+ */
+static bool note_code(struct cpu *c, uint64_t page, unsigned off, unsigned end)
+{
+	_Atomic uint64_t *known = &c->svm->code_grain[page >> 12];
+	uint64_t grains = MASK((end - 1) / 64, off / 64);
+
+	if ((grains & ~*known) == 0)
+		return false;
+	*known |= grains;
+	return true;
+}
+
+/* What was not known as code may have been stored to unseen: it is read once
+   more. */
+static int decode_code(struct cpu *c, uint64_t page, unsigned off,
+		       unsigned avail, struct insn *i)
 {
 	struct dec d;
+	int len;
 
+	note_code(c, page, off, off + 1);
+	do
+		len = decode(c, c->ram + page + off, avail, off, i, &d);
+	while (len > 0 && note_code(c, page, off, off + (unsigned)len));
+	return len;
+}
+
+/* Decodes from off on to the end of the block, in the page there. false: there
+   is no room for another stub (native_bind). */
+static bool decode_run(struct cpu *c, uint64_t page, unsigned off,
+		       unsigned limit, struct block *b)
+{
 	b->count = b->bytes = 0;
 	while (b->count < BLOCK_MAX && off + b->bytes < limit) {
 		struct insn *i = &b->insn[1 + b->count];
 		unsigned at = off + b->bytes, avail = MIN(limit - at, 15u);
-		int len = decode(c, page + at, avail, at, i, &d);
+		int len = decode_code(c, page, at, avail, i);
 
 		if (len == -ENOSPC)
 			return false;
@@ -449,7 +477,7 @@ static unsigned block_limit(const struct cpu *c, uint64_t gpa, uint64_t rip)
 
 static void block_enter(struct cpu *c, struct block *b)
 {
-	uint64_t gpa = block_gpa(b), grain;
+	uint64_t gpa = block_gpa(b);
 	struct block **slot = hash_slot(c->blocks, b->key);
 
 	b->next = *slot;
@@ -457,16 +485,13 @@ static void block_enter(struct cpu *c, struct block *b)
 	slot = page_slot(c->blocks, gpa);
 	b->page_next = *slot;
 	*slot = b;
-	grain = MASK(((gpa & 4095) + b->bytes - 1) / 64, (gpa & 4095) / 64);
-	if ((c->svm->code_grain[gpa >> 12] & grain) != grain)
-		c->svm->code_grain[gpa >> 12] |= grain;
 	c->vcpu->stats[VM_STAT_BLOCKS_DECODED]++;
 }
 
 static struct block *block_make(struct cpu *c, uint64_t gpa, uint64_t rip)
 {
 	unsigned off = gpa & 4095, limit = block_limit(c, gpa, rip), count;
-	const uint8_t *page = c->ram + PAGE_BASE(gpa);
+	uint64_t page = PAGE_BASE(gpa);
 	bool warms = c->jit != NULL && c->mode_key & MODE_KEY_FLAT;
 	struct block *b;
 
