@@ -250,6 +250,13 @@ static struct block **hash_slot(struct block_cache *cache, uint64_t key)
 	return &cache->hash[h >> (64 - HASH_BITS)];
 }
 
+static size_t block_size(unsigned count)
+{
+	size_t insns = (count + 2) * sizeof(struct insn);
+
+	return ALIGN_UP(sizeof(struct block) + insns, 64);
+}
+
 static struct block **page_slot(struct block_cache *cache, uint64_t gpa)
 {
 	return &cache->page[(gpa >> 12) & ((1 << PAGE_BITS) - 1)];
@@ -295,7 +302,11 @@ void blocks_destroy(struct cpu *c)
 
 static void forget_code(struct cpu *c, uint64_t gpa)
 {
-	c->svm->code_mask[gpa >> 12] &= ~(1u << c->vcpu->id);
+	_Atomic uint32_t *mask = &c->svm->code_mask[gpa >> 12];
+	uint32_t me = 1u << c->vcpu->id;
+
+	if (*mask & me)
+		*mask &= ~me;
 }
 
 static void block_kill(struct cpu *c, struct block *b)
@@ -307,20 +318,12 @@ static void block_kill(struct cpu *c, struct block *b)
 		b->insn[n].exec = exec_leave;
 }
 
-/* kill: they stay in the arena, where somebody may have one. */
-static void drop_all(struct cpu *c, bool kill)
+/* No block is found any more. */
+static void lose_all(struct cpu *c)
 {
 	struct block_cache *cache = c->blocks;
 
-	for (unsigned n = 0; n < 1 << PAGE_BITS; n++) {
-		for (struct block *b = cache->page[n]; b != NULL;
-		     b = b->page_next) {
-			forget_code(c, block_gpa(b));
-			if (kill)
-				block_kill(c, b);
-		}
-		cache->page[n] = NULL;
-	}
+	zero_bytes(cache->page, sizeof(cache->page));
 	if (cache->used != 0)
 		zero_bytes(cache->hash, sizeof(cache->hash));
 	c->link_from = NULL;
@@ -329,14 +332,32 @@ static void drop_all(struct cpu *c, bool kill)
 
 void blocks_drop_all(struct cpu *c)
 {
-	drop_all(c, true);
+	for (unsigned n = 0; n < 1 << PAGE_BITS; n++)
+		for (struct block *b = c->blocks->page[n]; b != NULL;
+		     b = b->page_next) {
+			forget_code(c, block_gpa(b));
+			block_kill(c, b);
+		}
+	lose_all(c);
 }
 
+/*
+ * No block runs, and what they were is written over: none has to be told.
+ * They are met as they lie, by the page each would be a miss of the host's
+ * caches.
+ */
 void blocks_flush(struct cpu *c)
 {
-	drop_all(c, false);
+	struct block_cache *cache = c->blocks;
+	const struct block *b;
+
+	for (size_t at = 0; at < cache->used; at += block_size(b->count)) {
+		b = (const struct block *)(void *)(cache->arena + at);
+		forget_code(c, block_gpa(b));
+	}
+	lose_all(c);
 	jit_flush(c);
-	c->blocks->used = 0;
+	cache->used = 0;
 	c->block = NULL;
 }
 
@@ -394,10 +415,8 @@ static void protect(struct cpu *c, uint64_t gpa)
 static struct block *block_begin(struct cpu *c, uint64_t gpa)
 {
 	struct block_cache *cache = c->blocks;
-	size_t most =
-	    sizeof(struct block) + (BLOCK_MAX + 2) * sizeof(struct insn);
 
-	if (cache->used + most > cache->size) {
+	if (cache->used + block_size(BLOCK_MAX) > cache->size) {
 		blocks_flush(c);
 		protect(c, gpa);
 	}
@@ -516,8 +535,7 @@ static struct block *block_make(struct cpu *c, uint64_t gpa, uint64_t rip)
 				   .off = (uint16_t)off};
 	b->insn[count + 1] =
 	    (struct insn){.exec = exec_tail, .off = (uint16_t)(off + b->bytes)};
-	c->blocks->used +=
-	    ALIGN_UP(sizeof(*b) + (count + 2) * sizeof(struct insn), 64);
+	c->blocks->used += block_size(count);
 	block_enter(c, b);
 	return b;
 }
