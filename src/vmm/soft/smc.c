@@ -22,6 +22,7 @@
 #include "vmm/mem.h"
 #include "vmm/soft/access.h"
 #include "vmm/soft/cpu.h"
+#include "vmm/soft/jit/turn.h"
 
 #define QUEUE_SIZE 64
 #define DROP       1ull /* with the page's address; else: protect it */
@@ -119,11 +120,12 @@ static uint64_t post(struct cpu *target, uint64_t entry)
 static void wait_for(struct cpu *c, struct cpu *target, uint64_t ticket)
 {
 	struct smc_queue *q = target->smc;
+	unsigned looks = 0;
 
 	while (atomic_load(&q->served) < ticket && atomic_load(&q->in_guest)) {
 		if (c != NULL)
 			smc_serve(c);
-		__builtin_ia32_pause();
+		turn_look_away(++looks);
 	}
 }
 
