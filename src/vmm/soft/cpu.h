@@ -344,6 +344,7 @@ struct cpu {
 	struct tsc_copy tsc;
 
 	bool cap_hlt, cap_pause, cap_mtrap, cap_bpt;
+	uint32_t pauses; /* PAUSEs so far */
 };
 
 _Static_assert(offsetof(struct cpu, gpr) == 0, "insn.h's byte offsets");

@@ -8,6 +8,7 @@
 #include "vmm/soft/branch.h"
 #include "vmm/soft/debug.h"
 #include "vmm/soft/exec.h"
+#include "vmm/soft/jit/turn.h"
 #include "vmm/soft/string.h"
 #include "vmm/soft/tlb.h"
 #include "vmm/soft/vme.h"
@@ -69,7 +70,8 @@ EXEC(pause_)
 		c->exit->exitcode = VM_EXITCODE_PAUSE;
 		soft_leave(c, i, PENDING_SKIP);
 	}
-	__builtin_ia32_pause();
+	/* A lock may be held by a vCPU whose thread does not run. */
+	turn_look_away(++c->pauses);
 	return end_block(c, i);
 }
 
