@@ -18,7 +18,6 @@
 #include "vmm/soft/handlers.h"
 #include "vmm/soft/jit/jit.h"
 
-#define HASH_BITS 18
 #define PAGE_BITS 11
 
 /* Bytes around a place that takes time. */
@@ -38,8 +37,22 @@ struct crossing {
 	struct insn insn;
 };
 
+/*
+ * Where a block is: more of its key's hash, and its place in the arena, of 64
+ * bytes each, from 1. One that is gone keeps its entry, until the arena is
+ * emptied or there is another with its hash. So the table is never full: it
+ * has more entries than the arena has room for the smallest blocks.
+ */
+struct entry {
+	uint32_t tag;
+	uint32_t at; /* 0: nothing, here and on */
+};
+#define BYTES_PER_ENTRY 128
+#define KEY_GONE        (~0ull)
+
 struct block_cache {
-	struct block *hash[1 << HASH_BITS];
+	struct entry *entry;
+	unsigned entry_bits;
 	struct block *page[1 << PAGE_BITS];
 	uint8_t *arena;
 	size_t used, size;
@@ -243,11 +256,64 @@ void jump_flush(struct cpu *c)
 /* -- the cache
  * ------------------------------------------------------------------------ */
 
-static struct block **hash_slot(struct block_cache *cache, uint64_t key)
+static uint64_t hash_of(uint64_t key)
 {
-	uint64_t h = (key ^ key >> 12 ^ key >> 56) * 0x9e3779b97f4a7c15ull;
+	return (key ^ key >> 12 ^ key >> 56) * 0x9e3779b97f4a7c15ull;
+}
 
-	return &cache->hash[h >> (64 - HASH_BITS)];
+static uint32_t tag_of(uint64_t hash)
+{
+	return (uint32_t)(hash >> 12);
+}
+
+static struct entry *entry_first(const struct block_cache *cache, uint64_t hash)
+{
+	return &cache->entry[hash >> (64 - cache->entry_bits)];
+}
+
+static struct entry *entry_next(const struct block_cache *cache,
+				const struct entry *x)
+{
+	size_t n = (size_t)(x - cache->entry) + 1;
+
+	return &cache->entry[n & MASK(cache->entry_bits - 1, 0)];
+}
+
+static struct block *block_at(const struct block_cache *cache,
+			      const struct entry *x)
+{
+	return (struct block *)(void *)(cache->arena + (x->at - 1ull) * 64);
+}
+
+static void entry_add(struct block_cache *cache, const struct block *b)
+{
+	uint64_t hash = hash_of(b->key);
+	struct entry *x = entry_first(cache, hash);
+	size_t at = (size_t)((const uint8_t *)b - cache->arena);
+
+	while (x->at != 0 &&
+	       (x->tag != tag_of(hash) || block_at(cache, x)->key != KEY_GONE))
+		x = entry_next(cache, x);
+	*x = (struct entry){tag_of(hash), (uint32_t)(at / 64 + 1)};
+}
+
+static size_t entries_size(const struct block_cache *cache)
+{
+	return sizeof(*cache->entry) << cache->entry_bits;
+}
+
+static int entries_create(struct block_cache *cache)
+{
+	while (cache->size >> cache->entry_bits > BYTES_PER_ENTRY)
+		cache->entry_bits++;
+	cache->entry = mmap(NULL, entries_size(cache), PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (cache->entry == MAP_FAILED) {
+		cache->entry = NULL;
+		return -ENOMEM;
+	}
+	madvise(cache->entry, entries_size(cache), MADV_HUGEPAGE);
+	return 0;
 }
 
 static size_t block_size(unsigned count)
@@ -288,13 +354,15 @@ int blocks_create(struct cpu *c)
 	/* Read here and there, they are worth the host's larger pages. */
 	madvise(c->blocks->arena, c->blocks->size, MADV_HUGEPAGE);
 	madvise(c->blocks, sizeof(*c->blocks), MADV_HUGEPAGE);
-	return 0;
+	return entries_create(c->blocks);
 }
 
 void blocks_destroy(struct cpu *c)
 {
 	if (c->blocks != NULL) {
 		free(c->blocks->arena);
+		if (c->blocks->entry != NULL)
+			munmap(c->blocks->entry, entries_size(c->blocks));
 		munmap(c->blocks, sizeof(*c->blocks));
 	}
 	free(c->jump);
@@ -312,6 +380,7 @@ static void forget_code(struct cpu *c, uint64_t gpa)
 static void block_kill(struct cpu *c, struct block *b)
 {
 	jit_kill(c, b);
+	b->key = KEY_GONE;
 	b->insn[0].exec = exec_gone;
 	b->link[0] = b->link[1] = NULL;
 	for (unsigned n = 1; n <= b->count + 1u; n++)
@@ -325,7 +394,7 @@ static void lose_all(struct cpu *c)
 
 	zero_bytes(cache->page, sizeof(cache->page));
 	if (cache->used != 0)
-		zero_bytes(cache->hash, sizeof(cache->hash));
+		zero_bytes(cache->entry, entries_size(cache));
 	c->link_from = NULL;
 	jump_flush(c);
 }
@@ -353,21 +422,13 @@ void blocks_flush(struct cpu *c)
 
 	for (size_t at = 0; at < cache->used; at += block_size(b->count)) {
 		b = (const struct block *)(void *)(cache->arena + at);
-		forget_code(c, block_gpa(b));
+		if (b->key != KEY_GONE)
+			forget_code(c, block_gpa(b));
 	}
 	lose_all(c);
 	jit_flush(c);
 	cache->used = 0;
 	c->block = NULL;
-}
-
-static void unhash(struct block_cache *cache, struct block *b)
-{
-	struct block **p = hash_slot(cache, b->key);
-
-	while (*p != b)
-		p = &(*p)->next;
-	*p = b->next;
 }
 
 void blocks_drop_page(struct cpu *c, uint64_t gpa)
@@ -383,7 +444,6 @@ void blocks_drop_page(struct cpu *c, uint64_t gpa)
 			continue;
 		}
 		*p = b->page_next;
-		unhash(c->blocks, b);
 		block_kill(c, b);
 		any = true;
 	}
@@ -497,10 +557,9 @@ static unsigned block_limit(const struct cpu *c, uint64_t gpa, uint64_t rip)
 static void block_enter(struct cpu *c, struct block *b)
 {
 	uint64_t gpa = block_gpa(b);
-	struct block **slot = hash_slot(c->blocks, b->key);
+	struct block **slot;
 
-	b->next = *slot;
-	*slot = b;
+	entry_add(c->blocks, b);
 	slot = page_slot(c->blocks, gpa);
 	b->page_next = *slot;
 	*slot = b;
@@ -568,11 +627,14 @@ static uint64_t fetch_gpa(struct cpu *c, uint64_t va)
 
 const struct block *block_lookup(const struct cpu *c, uint64_t key)
 {
-	const struct block *b = *hash_slot(c->blocks, key);
+	const struct block_cache *cache = c->blocks;
+	uint64_t hash = hash_of(key);
+	const struct entry *x = entry_first(cache, hash);
 
-	while (b != NULL && b->key != key)
-		b = b->next;
-	return b;
+	for (; x->at != 0; x = entry_next(cache, x))
+		if (x->tag == tag_of(hash) && block_at(cache, x)->key == key)
+			return block_at(cache, x);
+	return NULL;
 }
 
 const struct insn *block_find(struct cpu *c)

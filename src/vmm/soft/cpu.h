@@ -178,8 +178,7 @@ enum access { ACCESS_READ, ACCESS_WRITE, ACCESS_EXEC };
 #define MODE_KEY_FLAT  (1ull << 62)
 
 struct block {
-	uint64_t key;       /* gpa | cpu.mode_key */
-	struct block *next; /* hash chain */
+	uint64_t key; /* gpa | cpu.mode_key */
 	struct block *page_next;
 	const struct insn *link[2]; /* successor's head: taken, fall through */
 	uint16_t count;             /* guest instructions */
