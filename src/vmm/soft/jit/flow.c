@@ -249,14 +249,16 @@ static void push_return(struct translation_unit *u, struct mem mem)
  * The host's CPU foresees where a RET leads by the CALL it saw. So a call is
  * one for the host as well, whose return address is a landing: a jump to the
  * block at the guest's return address. It is not returned to but by the
- * guest's RET, which finds it among the targets, as that block's entry.
+ * guest's RET, which finds it among the targets, as that block's entry. Not in
+ * hot code: a few jumps are foreseen as well, and better where what was called
+ * was not (AMD).
  */
 static void call_seen(struct translation_unit *u)
 {
 	uint64_t next = u->i->off + u->i->len;
 	uint8_t *over;
 
-	if (next >= 4096)
+	if (next >= 4096 || u->b->is_hot)
 		return;
 	over = emit_call(&u->e);
 	u->landing = emit_jmp(&u->e);
@@ -346,7 +348,10 @@ bool translate_ret(struct translation_unit *u, const struct rule *rule)
 	word_load(u, T0, stack_probe(u, RSP, 0, false, AWAY_EXIT));
 	look_up(u);
 	stack_adjust(u, word_bytes(u) + (int32_t)u->i->imm);
-	lookup_return(u);
+	if (u->b->is_hot)
+		lookup_jump(u);
+	else
+		lookup_return(u);
 	u->ended = true;
 	return true;
 }
