@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /* SIGSEGV and SIGBUS: those of translated code are ours (fault.h). */
+#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <sys/mman.h>
 #include <ucontext.h>
 
+#include "base/bits.h"
 #include "vmm/soft/jit/fault.h"
 
 /* Signal handlers belong to the process, so this must, too. */
@@ -55,11 +58,42 @@ static bool take(int number)
 	return sigaction(number, &action, &fault_before[number == SIGBUS]) == 0;
 }
 
+static bool reserve(uint64_t at, uint64_t bytes)
+{
+	void *want = (void *)(uintptr_t)at;
+	void *p = mmap(want, bytes, PROT_NONE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE |
+			   MAP_FIXED_NOREPLACE,
+		       -1, 0);
+
+	if (p != MAP_FAILED && p != want) {
+		munmap(p, bytes);
+		errno = EEXIST;
+	}
+	return p == want;
+}
+
+/*
+ * A guest's address whose bits from 47 on are not 0 leads by a window to one
+ * with the same (window.c). Where the host has addresses of 57 bits, nothing
+ * must ever be there.
+ */
+static bool take_high_addresses(void)
+{
+	const uint64_t from = BIT(47), to = BIT(56) - 4096;
+
+	if (!reserve(from, 4096))
+		return errno == ENOMEM; /* there are no such addresses */
+	munmap((void *)(uintptr_t)from, 4096);
+	return reserve(from, to - from);
+}
+
 void faults_watch(struct faults *f)
 {
 	pthread_mutex_lock(&fault_lock);
 	if (!fault_taken)
-		fault_taken = take(SIGSEGV) && take(SIGBUS);
+		fault_taken =
+		    take_high_addresses() && take(SIGSEGV) && take(SIGBUS);
 	for (unsigned n = 0; n < WATCHED_MAX && fault_taken; n++) {
 		if (atomic_load(&fault_watched[n]) != NULL)
 			continue;
