@@ -26,7 +26,10 @@ mkdir -p "$tree"
 (cd "$tree" && mkdir -p bin dev etc/acpi/PWRF lib mnt proc root run sys tmp)
 ln -s bin "$tree/sbin"
 cp "$busybox" "$tree/bin/busybox"
-"$busybox" --list | while read -r applet; do
+# One of another architecture may not run here: the host's has the same ones.
+applets=$("$busybox" --list 2>/dev/null || /bin/busybox --list) ||
+    die "$busybox does not run here: install busybox-static"
+for applet in $applets; do
 	[ "$applet" = busybox ] || ln -sf busybox "$tree/bin/$applet"
 done
 if [ -d "$guest/lib/modules" ]; then

@@ -54,11 +54,19 @@ def compiled(folder, bits):
     return out
 
 
+def on_host(binary):
+    """What it says here; some hosts' kernels run no 32-bit programs."""
+    try:
+        return subprocess.run([binary], capture_output=True, text=True,
+                              check=True).stdout.splitlines()
+    except OSError as error:
+        pytest.skip(f"this host does not run {binary.name}: {error.strerror}")
+
+
 @pytest.mark.parametrize("bits", [64, 32])
 def test_selfcheck(machine, guest, tmp_path, bits):
     binary = compiled(tmp_path, bits)
-    wanted = subprocess.run([binary], capture_output=True, text=True,
-                            check=True).stdout.splitlines()
+    wanted = on_host(binary)
     image = initrd(tmp_path, [binary], f"/bin/{binary.name}")
     vm = machine("-D", "-c", 2, "-m", "512M", *BOARD,
                  *kernel(guest, "console=ttyS0 quiet panic=-1", initrd=image),
