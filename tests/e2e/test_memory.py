@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A tmpfs that is full: what the guest's memory is on, or its files."""
+"""What the host may lack: room on a tmpfs (memory, files), and addresses."""
 
 import errno
 import os
 import pathlib
+import resource
 import subprocess
 import tempfile
 
@@ -135,3 +136,17 @@ def test_the_terminal_is_given_back(small, guest):
     rest = run.stdout.read()
     run.wait()
     assert "status=4" in rest and "same-modes" in rest, rest[-2000:]
+
+
+def test_few_addresses(machine, guest):
+    """Windows want more than a process may have here: it does without."""
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (32 << 30, limits[1]))
+    try:
+        vm = machine("-D", "-m", "512M", "-o", "engine=soft", *BOARD,
+                     *kernel(guest, "console=ttyS0 panic=-1"), "vm0")
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, limits)
+    vm.expect("GUEST-UP")
+    vm.type("poweroff")
+    assert vm.wait() == 1

@@ -351,9 +351,8 @@ int blocks_create(struct cpu *c)
 	c->arena = c->blocks->arena;
 	if (c->arena == NULL)
 		return -ENOMEM;
-	/* Read here and there, they are worth the host's larger pages. */
+	/* Read here and there, it is worth the host's larger pages. */
 	madvise(c->blocks->arena, c->blocks->size, MADV_HUGEPAGE);
-	madvise(c->blocks, sizeof(*c->blocks), MADV_HUGEPAGE);
 	return entries_create(c->blocks);
 }
 

@@ -168,8 +168,6 @@ static struct tlb *table_create(struct cpu *c, unsigned id, uint64_t none)
 	if (p == MAP_FAILED)
 		return NULL;
 	mprotect(p, GUARD_BYTES, PROT_NONE);
-	/* Not a page fault of the host for each 256 targets. */
-	madvise(p, TABLE_BYTES, MADV_HUGEPAGE);
 	t = (struct tlb *)(void *)(p + GUARD_BYTES + STACK_BYTES);
 	t->cpu = c;
 	t->id = (uint8_t)id;
@@ -239,8 +237,7 @@ int tlbs_create(struct cpu *c)
 	if (c->nowhere == NULL)
 		return -ENOMEM;
 	zero_bytes(c->nowhere, 2 * 4096);
-	if (windows_create(c) != 0)
-		return -ENOMEM;
+	windows_create(c);
 	for (unsigned n = 0; n < TLB_TABLES; n++) {
 		c->tlb_all[n] = table_create(c, n, none);
 		if (c->tlb_all[n] == NULL)

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "vmm/soft/window.h"
 
-#include <errno.h>
 #include <sys/mman.h>
 
 #include "vmm/mem.h"
@@ -72,10 +71,10 @@ static uint64_t addend_of(const uint8_t *host, unsigned n)
 	return (uint64_t)(uintptr_t)host - ((uint64_t)n << WINDOW_SHIFT);
 }
 
-int windows_create(struct cpu *c)
+void windows_create(struct cpu *c)
 {
-	c->window_nothing = reserve();
-	return c->window_nothing != NULL ? 0 : -errno;
+	if (c->svm->jit_bytes != 0 && !c->svm->jit_verify)
+		c->window_nothing = reserve();
 }
 
 void windows_destroy(struct cpu *c)
@@ -389,10 +388,12 @@ static bool map(struct cpu *c, struct tlb *t, uint64_t va,
 				  .is_large = is_large,
 				  .write = write};
 	page_insert(t->pages, p);
-	if (map_file(c, host_of_va(t, p->va), p->gpa, rest + 1, write))
-		return true;
-	drop(t, p);
-	return false;
+	if (!map_file(c, host_of_va(t, p->va), p->gpa, rest + 1, write)) {
+		drop(t, p);
+		return false;
+	}
+	c->vcpu->stats[VM_STAT_WINDOW_PAGES]++;
+	return true;
 }
 
 /* A large page as a whole, if nothing in it keeps it from being written to. */
@@ -459,6 +460,5 @@ bool window_map(struct cpu *c, struct tlb *t, uint64_t va, bool write,
 		}
 		drop(t, p);
 	}
-	c->vcpu->stats[VM_STAT_WINDOW_PAGES]++;
 	return map_large(c, t, va, tr) || map_small(c, t, va, tr);
 }

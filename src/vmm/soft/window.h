@@ -18,8 +18,9 @@
 
 /* For a new table: nothing is there. The vCPU's place of nothing must be. */
 void window_init(struct cpu *c, struct tlb *t);
-/* Where what is in no window leads to, for all tables. 0 or -errno. */
-int windows_create(struct cpu *c);
+/* Where what is in no window leads to, for all tables. A process that may not
+   have so many addresses does without windows, as does verify. */
+void windows_create(struct cpu *c);
 void windows_destroy(struct cpu *c);
 
 /*

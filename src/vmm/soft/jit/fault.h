@@ -14,7 +14,6 @@
 
 struct block;
 struct cpu;
-struct insn;
 struct jit;
 
 #define JIT_ACCESSES 65536

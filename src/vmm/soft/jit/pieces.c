@@ -158,12 +158,8 @@ static void emit_question(struct emit *e,
 static bool refill_page(struct cpu *c, struct tlb *t, uint64_t va, bool write,
 			struct translation *tr)
 {
-	uint64_t tags = c->tag_count;
-
-	if (!mmu_refill(c, va, write ? ACCESS_WRITE : ACCESS_READ, tr))
-		return false;
-	/* Setting a bit of a page-table entry may have dropped this block. */
-	return c->tlb == t && c->tag_count == tags &&
+	return mmu_refill(c, va, write ? ACCESS_WRITE : ACCESS_READ, tr) &&
+	       c->tlb == t &&
 	       tlb_match(write ? t->write[tlb_place(va)]
 			       : t->read[tlb_place(va)],
 			 va);
@@ -191,21 +187,22 @@ static bool refill(struct cpu *c, struct tlb *t)
 {
 	uint64_t what = t->miss_what, va = t->miss_va;
 	uint64_t last = va + (what & 0xff) - 1;
-	uint64_t align = what >> MISS_ALIGN_SHIFT & 63;
-	bool write = what & MISS_WRITE;
+	uint64_t align = what >> MISS_ALIGN_SHIFT & 63, tags = c->tag_count;
+	bool write = what & MISS_WRITE, yes;
 	struct translation tr;
-	bool yes;
 
 	if (c->kick != 0 || t->go == 0 || c->jit->verify != NULL ||
 	    (va & align) != 0)
 		return false;
 	if (what & MISS_WINDOW) {
 		yes = refill_window(c, t, va, last, write);
-		return fault_paid(c, (uint32_t)(what >> MISS_ACCESS_SHIFT),
-				  yes);
+		yes = fault_paid(c, (uint32_t)(what >> MISS_ACCESS_SHIFT), yes);
+	} else {
+		yes = PAGE_BASE(last) == PAGE_BASE(va) &&
+		      refill_page(c, t, va, write, &tr);
 	}
-	return PAGE_BASE(last) == PAGE_BASE(va) &&
-	       refill_page(c, t, va, write, &tr);
+	/* Setting a bit of a page-table entry may have dropped this block. */
+	return yes && c->tag_count == tags;
 }
 
 static uint64_t jit_refill(struct cpu *c, uint64_t unused)
