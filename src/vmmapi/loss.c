@@ -18,6 +18,7 @@
 #include <sys/statfs.h>
 #include <unistd.h>
 
+#include "base/passon.h"
 #include "vmmapi/door.h"
 
 #define PAGE_SIZE 4096ull
@@ -76,15 +77,8 @@ static void on_sigbus(int number, siginfo_t *info, void *context)
 {
 	int error = errno;
 
-	if (!is_ours(info)) {
-		if ((door_sigbus_before.sa_flags & SA_SIGINFO) != 0)
-			door_sigbus_before.sa_sigaction(number, info, context);
-		else if (door_sigbus_before.sa_handler != SIG_DFL &&
-			 door_sigbus_before.sa_handler != SIG_IGN)
-			door_sigbus_before.sa_handler(number);
-		else /* the access is repeated, and ends the process */
-			signal(SIGBUS, SIG_DFL);
-	}
+	if (!is_ours(info))
+		signal_pass_on(&door_sigbus_before, number, info, context);
 	errno = error;
 }
 

@@ -206,8 +206,6 @@ static struct mem guess(struct translation_unit *u, struct mem at,
 void guess_detour(struct translation_unit *u, const struct detour *d)
 {
 	struct emit *e = &u->e;
-	struct mem left = of_guess(OF_TLB(guess_left), d->site);
-	uint8_t *enough;
 
 	emit_lea(e, T0, d->at);
 	emit_pext(e, T1, T0, FRAME(window_bits));
@@ -218,19 +216,7 @@ void guess_detour(struct translation_unit *u, const struct detour *d)
 	emit_lea(e, T1, mem_index(T1, T0, 0, 1));
 	emit_store(e, of_guess(OF_TLB(guess_tag), d->site), T1);
 	emit_not(e, T0);
-	emit_load(e, T1, left);
-	emit_lea(e, T1, mem_at(T1, -1));
-	emit_store(e, left, T1);
-	enough = emit_jrcxz(e);
-	if (d->at.base == T0)
-		emit_lea(e, T0, mem_at(T0, -d->at.disp));
-	emit_to(e, emit_jmp(e), d->resume);
-	emit_here8(e, enough);
-	emit_op_mem(e, (struct op){.map = MAP_1, .opcode = 0xc7, .w = true}, 0,
-		    left);
-	emit_imm(e, SITE_PATIENCE, 4);
-	emit_mov_imm(e, T1, (uint64_t)((uint8_t *)u->b - u->c->arena));
-	emit_store(e, FRAME(wandering), T1);
+	resume_counted(u, d, of_guess(OF_TLB(guess_left), d->site));
 }
 
 struct mem window_emit(struct translation_unit *u, struct mem at,

@@ -291,14 +291,38 @@ struct mem probe_emit(struct translation_unit *u, struct mem at, struct probe p)
 	return mem_index(at.base, addend, 0, at.disp);
 }
 
+/*
+ * What is remembered is another now, and the code goes on; T0 is the address.
+ * Too often, or just for long? jit_interp() knows the time: falls through.
+ */
+void resume_counted(struct translation_unit *u, const struct detour *d,
+		    struct mem left)
+{
+	struct emit *e = &u->e;
+	uint8_t *enough;
+
+	emit_load(e, T1, left);
+	emit_lea(e, T1, mem_at(T1, -1));
+	emit_store(e, left, T1);
+	enough = emit_jrcxz(e);
+	if (d->at.base == T0)
+		emit_lea(e, T0, mem_at(T0, -d->at.disp));
+	emit_to(e, emit_jmp(e), d->resume);
+	emit_here8(e, enough);
+	emit_op_mem(e, (struct op){.map = MAP_1, .opcode = 0xc7, .w = true}, 0,
+		    left);
+	emit_imm(e, SITE_PATIENCE, 4);
+	emit_mov_imm(e, T1, (uint64_t)((uint8_t *)u->b - u->c->arena));
+	emit_store(e, FRAME(wandering), T1);
+}
+
 /* The detour of a probe whose page is another: the TLB, and what it says is
    remembered. Where it does not lead, falls through. */
 void probe_detour(struct translation_unit *u, const struct detour *d)
 {
 	struct emit *e = &u->e;
 	int32_t tags = d->probe.write ? OF_TLB(write) : OF_TLB(read);
-	struct mem left = mem_at(HOST_RSP, OF_TLB(site_left) + d->site * 8);
-	uint8_t *hit, *over, *enough;
+	uint8_t *hit, *over;
 
 	emit_lea(e, T0, d->at);
 	emit_pext(e, T1, T0, FRAME(tlb_bits));
@@ -319,20 +343,7 @@ void probe_detour(struct translation_unit *u, const struct detour *d)
 	emit_pext(e, T1, T0, FRAME(tlb_bits));
 	emit_load(e, T1, mem_index(HOST_RSP, T1, 3, OF_TLB(addend)));
 	emit_store(e, site_addend(d->site), T1);
-	emit_load(e, T1, left);
-	emit_lea(e, T1, mem_at(T1, -1));
-	emit_store(e, left, T1);
-	enough = emit_jrcxz(e);
-	if (d->at.base == T0)
-		emit_lea(e, T0, mem_at(T0, -d->at.disp));
-	emit_to(e, emit_jmp(e), d->resume);
-	/* Too often, or just for long? jit_interp() knows the time. */
-	emit_here8(e, enough);
-	emit_op_mem(e, (struct op){.map = MAP_1, .opcode = 0xc7, .w = true}, 0,
-		    left);
-	emit_imm(e, SITE_PATIENCE, 4);
-	emit_mov_imm(e, T1, (uint64_t)((uint8_t *)u->b - u->c->arena));
-	emit_store(e, FRAME(wandering), T1);
+	resume_counted(u, d, mem_at(HOST_RSP, OF_TLB(site_left) + d->site * 8));
 	emit_here8(e, over);
 }
 
@@ -364,15 +375,16 @@ struct mem operand_emit(struct translation_unit *u, struct probe p)
 {
 	const struct insn *i = u->i;
 	struct mem at = mem_at(T0, 0);
+	bool windows = has_window(u);
 
-	if (has_window(u) && can_be_indexed(u))
+	if (windows && can_be_indexed(u))
 		return indexed_emit(u, p);
 	if (i->base != REG_ZERO && i->index == REG_ZERO && i->seg < SEG_FS &&
 	    i->asize == 3 && i->disp < 0x7fffff00)
 		at = mem_at(base_in_register(u), (int32_t)i->disp);
 	else
 		address_emit(u, &p);
-	return has_window(u) ? window_emit(u, at, p) : probe_emit(u, at, p);
+	return windows ? window_emit(u, at, p) : probe_emit(u, at, p);
 }
 
 struct mem stack_emit(struct translation_unit *u, struct mem at, struct probe p)

@@ -8,6 +8,7 @@
 #include <ucontext.h>
 
 #include "base/bits.h"
+#include "base/passon.h"
 #include "vmm/soft/jit/fault.h"
 
 /* Signal handlers belong to the process, so this must, too. */
@@ -32,19 +33,15 @@ static const struct faults *watched_at(uint64_t rip)
 static void on_fault(int number, siginfo_t *info, void *context)
 {
 	greg_t *rip = &((ucontext_t *)context)->uc_mcontext.gregs[REG_RIP];
-	const struct sigaction *before = &fault_before[number == SIGBUS];
 	const struct faults *f =
 	    info->si_code > 0 ? watched_at((uint64_t)*rip) : NULL;
 	uint64_t to = f != NULL ? fault_detour(f, (uint64_t)*rip) : 0;
 
 	if (to != 0)
 		*rip = (greg_t)to;
-	else if ((before->sa_flags & SA_SIGINFO) != 0)
-		before->sa_sigaction(number, info, context);
-	else if (before->sa_handler != SIG_DFL && before->sa_handler != SIG_IGN)
-		before->sa_handler(number);
-	else /* the access is repeated, and ends the process */
-		signal(number, SIG_DFL);
+	else
+		signal_pass_on(&fault_before[number == SIGBUS], number, info,
+			       context);
 }
 
 static bool take(int number)

@@ -178,6 +178,9 @@ uint8_t *go_if_zero(struct translation_unit *u);
 struct detour *go_or(struct translation_unit *u, enum away away);
 void probe_detour(struct translation_unit *u, const struct detour *d);
 void refill_emit(struct translation_unit *u, const struct detour *d);
+/* Back to d->resume; left counts down how often that is done without a look. */
+void resume_counted(struct translation_unit *u, const struct detour *d,
+		    struct mem left);
 /* The instruction's memory operand; one at a guest register. */
 struct mem operand_emit(struct translation_unit *u, struct probe p);
 struct mem stack_emit(struct translation_unit *u, struct mem at,
