@@ -34,6 +34,7 @@
 	X(INTERRUPTS, "interrupts delivered to vcpu")                          \
 	X(BLOCKS_DECODED, "blocks decoded")                                    \
 	X(TLB_FILLS, "software TLB fills")                                     \
+	X(WINDOW_SPACES, "user address spaces whose code goes by windows")     \
 	X(WINDOW_PAGES,                                                        \
 	  "user pages mapped where host code gets straight to them")           \
 	X(WINDOW_FAULTS, "accesses of host code to pages not mapped there")    \

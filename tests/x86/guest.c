@@ -15,6 +15,7 @@
 #include "vmm/engine.h"
 #include "vmm/soft/cpu.h"
 #include "vmm/soft/jit/verify.h"
+#include "vmm/soft/window.h"
 #include "vmm/vm.h"
 
 #define PTE_P 1u
@@ -291,9 +292,12 @@ void guest_probes(struct guest *g, enum guest_probes probes)
 
 	if (c->jit == NULL)
 		return;
-	c->jit->all_hot = probes != PROBES_TLB;
-	c->jit->faults.is_watched =
-	    probes == PROBES_WINDOWS && c->jit->verify == NULL;
+	c->jit->all_hot = probes == PROBES_SITES || probes == PROBES_GUESSES;
+	for (unsigned n = 0; n < TLB_USER_TABLES; n++)
+		c->tlb_user[n]->has_windows =
+		    probes >= PROBES_WINDOWS &&
+		    window_possible(c, c->tlb_user[n]);
+	mmu_mode_changed(c);
 }
 
 void guest_set_vectors(struct guest *g, const void *image)

@@ -39,9 +39,16 @@ uint64_t guest_translated(const struct guest *guest);
 /* What it knows of the code, or of the code on another page: not any more. */
 void guest_forget(struct guest *guest);
 void guest_forget_page(struct guest *guest, uint64_t gpa);
-/* How blocks that are made from now on get to memory: those that take much of
-   the time remember pages, or go by windows. */
-enum guest_probes { PROBES_TLB, PROBES_SITES, PROBES_WINDOWS, PROBES };
+/* How blocks that are made from now on get to memory: by the TLB, or, those
+   that take much of the time, by pages that they remember; by windows, which
+   those guess. */
+enum guest_probes {
+	PROBES_TLB,
+	PROBES_SITES,
+	PROBES_WINDOWS,
+	PROBES_GUESSES,
+	PROBES
+};
 void guest_probes(struct guest *guest, enum guest_probes probes);
 /* Vector state, as struct vcpu_state has it; CR4 and XCR0 allow all of it. */
 void guest_set_vectors(struct guest *guest, const void *image);

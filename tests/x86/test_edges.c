@@ -47,6 +47,7 @@ static const struct how hows[] = {
     {"tier 1", GUEST_TIER1, PROBES_TLB},
     {"tier 1 with sites", GUEST_TIER1, PROBES_SITES},
     {"tier 1 with windows", GUEST_TIER1, PROBES_WINDOWS},
+    {"tier 1 with guesses", GUEST_TIER1, PROBES_GUESSES},
     {"verify", GUEST_VERIFY, PROBES_TLB},
     {"verify with sites", GUEST_VERIFY, PROBES_SITES}};
 

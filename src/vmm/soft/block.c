@@ -565,6 +565,17 @@ static void block_enter(struct cpu *c, struct block *b)
 	c->vcpu->stats[VM_STAT_BLOCKS_DECODED]++;
 }
 
+/* Programs without windows have warmed it up, as far as it was to be. */
+static uint16_t heat_so_far(const struct cpu *c, uint64_t key)
+{
+	const struct block *b;
+
+	if (!(key & MODE_KEY_WINDOWS))
+		return 0;
+	b = block_lookup(c, key & ~MODE_KEY_WINDOWS);
+	return b == NULL ? 0 : b->code != NULL ? c->jit->hot - 1 : b->heat;
+}
+
 static struct block *block_make(struct cpu *c, uint64_t gpa, uint64_t rip)
 {
 	unsigned off = gpa & 4095, limit = block_limit(c, gpa, rip), count;
@@ -586,6 +597,7 @@ static struct block *block_make(struct cpu *c, uint64_t gpa, uint64_t rip)
 	if (count == 0)
 		return NULL;
 	*b = (struct block){.key = gpa | c->mode_key,
+			    .heat = heat_so_far(c, gpa | c->mode_key),
 			    .is_hot = c->jit != NULL && c->jit->all_hot,
 			    .count = b->count,
 			    .bytes = b->bytes};

@@ -150,6 +150,10 @@ struct tlb {
 	uint64_t guess_tag[GUESSES], guess_addend[GUESSES];
 	uint64_t guess_left[GUESSES]; /* as site_left */
 	struct window *pages; /* what is in the windows; NULL: none yet */
+	/* Translated code goes by them; or kicks, since the table was emptied,
+	   that found the program running. */
+	bool has_windows;
+	unsigned kicks;
 };
 
 #define TLB_USER_TABLES 8
@@ -172,10 +176,12 @@ enum access { ACCESS_READ, ACCESS_WRITE, ACCESS_EXEC };
 #define BLOCK_MAX 64 /* instructions, without head and tail */
 
 /* cpu.mode_key: in the bits of a block's key above its gpa. */
-#define MODE_KEY_SHIFT 56
+#define MODE_KEY_SHIFT   56
 /* An offset in CS, DS, ES and SS is a linear address: 64-bit code, or 32-bit
    code whose segments are all of 4 GiB. Only that is translated. */
-#define MODE_KEY_FLAT  (1ull << 62)
+#define MODE_KEY_FLAT    (1ull << 62)
+/* The table's program gets to its memory by windows (window.h). */
+#define MODE_KEY_WINDOWS (1ull << 63)
 
 struct block {
 	uint64_t key; /* gpa | cpu.mode_key */

@@ -131,6 +131,8 @@ static void tlb_clear(struct tlb *t)
 	sites_clear(t);
 	targets_clear(t);
 	window_clear(t);
+	t->has_windows = false;
+	t->kicks = 0;
 }
 
 /* Probes remember no more pages than slots hold, tlb_fill() sees to that. */
@@ -309,6 +311,8 @@ static struct tlb *user_table(struct cpu *c)
 	tlb_clear(t);
 	t->space = space;
 	t->targets_of = of;
+	t->has_windows =
+	    c->jit != NULL && c->jit->all_hot && window_possible(c, t);
 	return t;
 }
 
@@ -340,6 +344,10 @@ void mmu_mode_changed(struct cpu *c)
 	c->align_check =
 	    c->cpl == 3 && (c->flags & RFLAGS_AC) && (c->cr0 & CR0_AM);
 	c->tlb = c->align_check ? c->tlb_none : tlb_current(c);
+	if (c->tlb->has_windows != ((c->mode_key & MODE_KEY_WINDOWS) != 0)) {
+		c->mode_key ^= MODE_KEY_WINDOWS;
+		live_tag_update(c);
+	}
 }
 
 /* -- going away

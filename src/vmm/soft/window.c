@@ -110,6 +110,35 @@ void window_init(struct cpu *c, struct tlb *t)
 	guesses_clear(t);
 }
 
+/* -- whose table has them -----------------------------------------------------
+ */
+
+bool window_possible(const struct cpu *c, const struct tlb *t)
+{
+	return t->is_user && t->targets_of & 1 && c->window_nothing != NULL &&
+	       c->svm->vm->mem.fd >= 0 && c->jit->faults.is_watched;
+}
+
+/*
+ * To fill windows costs a program some tens of milliseconds, which one that
+ * ends soon would not win back: it has to run for that long first, without
+ * having lost what it had in the TLB.
+ */
+#define KICKS 10
+
+bool window_kick(struct cpu *c)
+{
+	struct tlb *t = c->tlb;
+
+	if (t->has_windows || !window_possible(c, t) || ++t->kicks < KICKS)
+		return false;
+	t->has_windows = true;
+	c->vcpu->stats[VM_STAT_WINDOW_SPACES]++;
+	targets_clear(t);
+	mmu_mode_changed(c);
+	return true;
+}
+
 /* -- lists of pages -----------------------------------------------------------
  */
 

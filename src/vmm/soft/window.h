@@ -22,6 +22,11 @@ void window_init(struct cpu *c, struct tlb *t);
    have so many addresses does without windows, as does verify. */
 void windows_create(struct cpu *c);
 void windows_destroy(struct cpu *c);
+/* May a program's table have them? */
+bool window_possible(const struct cpu *c, const struct tlb *t);
+/* A kick found the program of the current table running. True: it has windows
+   from now on. */
+bool window_kick(struct cpu *c);
 
 /*
  * Maps the page of va, which is in t's TLB and as tr says. False: it was

@@ -22,7 +22,7 @@ static uint8_t code[64];
 
 static struct emit begin(void)
 {
-	return (struct emit){code, code + sizeof(code), false};
+	return (struct emit){.at = code, .end = code + sizeof(code)};
 }
 
 /* Exactly one instruction was written. */

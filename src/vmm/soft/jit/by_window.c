@@ -23,10 +23,8 @@ bool has_window(const struct translation_unit *u)
 	const struct jit *jit = u->c->jit;
 
 	/* AMD's SHA instructions take addresses that are not aligned. */
-	return u->b->is_hot && !u->is_32 && u->c->cpl == 3 &&
-	       !(u->i->flags & INSN_WANDERS) && jit->faults.is_watched &&
-	       u->c->window_nothing != NULL && u->c->svm->vm->mem.fd >= 0 &&
-	       jit->faults.used + u->detours < JIT_ACCESSES &&
+	return u->b->key & MODE_KEY_WINDOWS && !(u->i->flags & INSN_WANDERS) &&
+	       jit->faults.used + u->detours < jit->faults.max &&
 	       (u->row == NULL || u->row->feature != X86_FEATURE_SHA);
 }
 
@@ -43,7 +41,7 @@ void accesses_end(struct translation_unit *u)
 
 /* What comes now is the access; the look at it began at begin. */
 static void access_begin(struct translation_unit *u, struct mem at,
-			 const struct probe *p, uint8_t *begin, bool is_operand)
+			 const struct probe *p, uint8_t *begin)
 {
 	struct detour *d = detour_add(u, AWAY_FAULT, NULL, 0);
 
@@ -53,18 +51,6 @@ static void access_begin(struct translation_unit *u, struct mem at,
 	d->at = at;
 	d->again = begin;
 	d->begin = u->e.at;
-	d->is_operand = is_operand;
-}
-
-/* Of an operand that is looked up T0 may be the base only. */
-void fault_detour_emit(struct translation_unit *u, const struct detour *d)
-{
-	if (d->is_operand) {
-		u->i = &u->b->insn[1 + d->k];
-		address_emit(u, &d->probe);
-	} else {
-		emit_lea(&u->e, T0, d->at);
-	}
 }
 
 /* -- looked up
@@ -78,21 +64,21 @@ static void window_load(struct translation_unit *u, unsigned to, unsigned base)
 }
 
 static struct mem look_up(struct translation_unit *u, struct mem at,
-			  const struct probe *p, bool is_operand)
+			  const struct probe *p)
 {
 	unsigned place = at.base == T0 ? T1 : T0;
 	uint8_t *begin = u->e.at;
 
 	accesses_end(u);
 	window_load(u, place, at.base);
-	access_begin(u, at, p, begin, is_operand);
+	access_begin(u, at, p, begin);
 	return mem_index(at.base, place, 0, at.disp);
 }
 
 struct mem window_stack_emit(struct translation_unit *u, struct mem at,
 			     struct probe p)
 {
-	return look_up(u, at, &p, false);
+	return look_up(u, at, &p);
 }
 
 /* Does it set guest register reg otherwise than by a constant step? As far as
@@ -140,7 +126,7 @@ static bool is_early(const struct translation_unit *u)
 /* With an index that register is only looked at: that it is small. */
 bool can_be_indexed(const struct translation_unit *u)
 {
-	return u->i->index != REG_ZERO && is_early(u) &&
+	return u->b->is_hot && u->i->index != REG_ZERO && is_early(u) &&
 	       host_of(u->i->index / 8) != HOST_NONE;
 }
 
@@ -148,19 +134,17 @@ struct mem indexed_emit(struct translation_unit *u, struct probe p)
 {
 	const struct insn *i = u->i;
 	unsigned index = host_of(i->index / 8), base;
-	uint8_t *begin = u->e.at, *small, *large;
+	uint8_t *begin = u->e.at, *small;
 
 	accesses_end(u);
 	emit_pext(&u->e, T1, index, FRAME(index_bits));
 	small = emit_jrcxz(&u->e);
-	large = emit_jmp(&u->e);
+	detour_add(u, p.away, emit_jmp(&u->e), 0);
 	emit_here8(&u->e, small);
 	base = base_in_register(u);
 	window_load(u, T1, base);
 	emit_lea(&u->e, T0, mem_index(base, index, i->scale, (int32_t)i->disp));
-	access_begin(u, mem_at(T0, 0), &p, begin, true);
-	if (!u->e.full)
-		u->detour[u->detours - 1].from = large;
+	access_begin(u, mem_at(T0, 0), &p, begin);
 	return mem_index(T0, T1, 0, 0);
 }
 
@@ -197,7 +181,7 @@ static struct mem guess(struct translation_unit *u, struct mem at,
 		d->resume = u->e.at;
 	}
 	emit_load(&u->e, addend, of_guess(OF_TLB(guess_addend), n));
-	access_begin(u, at, p, begin, true);
+	access_begin(u, at, p, begin);
 	return mem_index(at.base, addend, 0, at.disp);
 }
 
@@ -222,6 +206,7 @@ void guess_detour(struct translation_unit *u, const struct detour *d)
 struct mem window_emit(struct translation_unit *u, struct mem at,
 		       struct probe p)
 {
-	return is_early(u) && u->i->index == REG_ZERO ? look_up(u, at, &p, true)
-						      : guess(u, at, &p);
+	bool early = is_early(u) && u->i->index == REG_ZERO;
+
+	return early || !u->b->is_hot ? look_up(u, at, &p) : guess(u, at, &p);
 }

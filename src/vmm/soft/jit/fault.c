@@ -4,7 +4,12 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "vmm/soft/jit/jit.h"
+#include "vmm/soft/access.h"
+#include "vmm/soft/jit/translate.h"
+#include "vmm/soft/window.h"
+
+/* Of the code cache that an access takes at least, with its way out. */
+#define ACCESS_BYTES 64
 
 /* -- accesses -----------------------------------------------------------------
  */
@@ -15,7 +20,8 @@ int faults_create(struct jit *jit)
 
 	f->code = jit->code.exec;
 	f->code_bytes = jit->code.size;
-	f->access = calloc(JIT_ACCESSES, sizeof(*f->access));
+	f->max = (uint32_t)(f->code_bytes / ACCESS_BYTES);
+	f->access = calloc(f->max, sizeof(*f->access));
 	if (f->access == NULL)
 		return -ENOMEM;
 	if (jit->verify == NULL)
@@ -35,30 +41,64 @@ void fault_add(struct faults *f, struct jit_access access)
 	f->access[f->used++] = access;
 }
 
-/* Of the access that the code at place is part of. */
-static const struct jit_access *access_at(const struct faults *f, size_t place)
+const void *fault_piece(const struct faults *f, uint64_t rip, struct tlb *frame)
 {
+	size_t place = rip - (uint64_t)(uintptr_t)f->code;
 	uint32_t low = 0, high = f->used;
 
 	while (low < high) {
 		uint32_t middle = low + (high - low) / 2;
 
-		if (f->access[middle].end <= place)
+		if (f->access[middle].begin + f->access[middle].bytes <= place)
 			low = middle + 1;
 		else
 			high = middle;
 	}
-	return low < f->used && f->access[low].begin <= place ? &f->access[low]
-							      : NULL;
+	if (low == f->used || f->access[low].begin > place)
+		return NULL;
+	frame->miss_what = low;
+	return f->piece;
 }
 
-uint64_t fault_detour(const struct faults *f, uint64_t rip)
+/* -- what they access ---------------------------------------------------------
+ */
+
+static struct insn *insn_of(const struct cpu *c, const struct jit_access *a)
 {
-	uint64_t code = (uint64_t)(uintptr_t)f->code;
-	const struct jit_access *a = access_at(f, rip - code);
-
-	return a == NULL ? 0 : code + a->detour;
+	return (struct insn *)(uintptr_t)(c->arena + a->insn);
 }
+
+static uint64_t offset_of(const struct cpu *c, const struct insn *i)
+{
+	uint64_t offset = operand_offset(c, i);
+
+	return i->asize == 2 ? (uint32_t)offset : offset;
+}
+
+uint64_t access_va(const struct cpu *c, const struct jit_access *a)
+{
+	const struct insn *i = insn_of(c, a);
+
+	if (a->base != T0)
+		return c->gpr[guest_of(a->base)] + (uint64_t)a->disp;
+	return offset_of(c, i) + (i->seg < SEG_FS ? 0 : c->seg[i->seg].base);
+}
+
+/* As x87_settle() has it. */
+static void tell_x87(struct cpu *c, const struct jit_access *a)
+{
+	const struct insn *place = insn_of(c, a) - a->x87_place;
+
+	if (a->x87_operand != 0)
+		c->fpu_dp = offset_of(c, insn_of(c, a) - a->x87_operand);
+	if (a->x87_place == 0)
+		return;
+	c->fpu_ip = insn_rip(c, place);
+	c->fpu_opcode = (uint16_t)(place->a | place->c << 8);
+}
+
+/* -- what they cost -----------------------------------------------------------
+ */
 
 /*
  * A fault, with the page mapped and touched, costs some 10 to 30 us: an eighth
@@ -69,25 +109,48 @@ uint64_t fault_detour(const struct faults *f, uint64_t rip)
 #define DEBT_SHIFT  3
 #define DEBT_MAX    (200 * 1000 * 1000)
 
-bool fault_paid(struct cpu *c, uint32_t access, bool yes)
+/* Each has its page now, or (not got) stays to fault each time. */
+static bool paid(struct cpu *c, const struct jit_access *a, bool got)
 {
 	struct faults *f = &c->jit->faults;
-	const struct jit_access *a = &f->access[access];
-	uint8_t *arena = (uint8_t *)(uintptr_t)c->arena;
 	uint64_t now = __builtin_ia32_rdtsc();
 	uint64_t paid = (now - f->then) >> DEBT_SHIFT;
-	struct block *b = (struct block *)(void *)(arena + a->block);
+	struct insn *i = insn_of(c, a);
+	struct block *b = (struct block *)(uintptr_t)block_of(i);
 
 	c->vcpu->stats[VM_STAT_WINDOW_FAULTS]++;
 	f->debt -= MIN(f->debt, paid);
-	/* What is not there to stay faults each time. */
-	f->debt += yes ? FAULT_TICKS : 16 * FAULT_TICKS;
+	f->debt += got ? FAULT_TICKS : 16 * FAULT_TICKS;
 	f->then = now;
 	if (f->debt < DEBT_MAX || b->code == NULL)
-		return yes;
-	((struct insn *)(void *)(arena + a->insn))->flags |= INSN_WANDERS;
+		return got;
+	i->flags |= INSN_WANDERS;
 	jit_again(c, b, c->tlb->rip_base);
 	return false;
+}
+
+static bool map(struct cpu *c, const struct jit_access *a, uint64_t va)
+{
+	struct tlb *t = c->tlb;
+	struct translation tr;
+
+	return tlb_refill(c, t, va, a->write, &tr) &&
+	       window_map(c, t, va, a->write, &tr);
+}
+
+bool fault_served(struct cpu *c, const struct jit_access *a, uint64_t va)
+{
+	uint64_t last = va + a->operand_bytes - 1, tags = c->tag_count;
+	bool got;
+
+	tell_x87(c, a);
+	if (c->kick != 0 || c->tlb->go == 0 || (va & a->align) != 0)
+		return false;
+	got = map(c, a, va);
+	if (PAGE_BASE(last) != PAGE_BASE(va))
+		got |= map(c, a, last);
+	/* Setting a bit of a page-table entry may have dropped this block. */
+	return paid(c, a, got) && c->tag_count == tags;
 }
 
 bool faults_are_many(const struct cpu *c)

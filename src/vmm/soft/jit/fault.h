@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Accesses of translated code that only the host's MMU looks at (window.h).
- * Where it says no, the kernel sends SIGSEGV, and the handler goes on at the
- * access' detour, as if a look at the TLB had failed: nothing of the
- * instruction has been done.
+ * Where it says no, the kernel sends SIGSEGV, and the handler goes on at a
+ * common piece, which asks C (jit_fault): nothing of the instruction has been
+ * done. What C has to know of the access is in a list, so that it needs no
+ * code of its own.
  */
 #ifndef SOFT_JIT_FAULT_H
 #define SOFT_JIT_FAULT_H
@@ -15,20 +16,31 @@
 struct block;
 struct cpu;
 struct jit;
-
-#define JIT_ACCESSES 65536
+struct tlb;
 
 /* By where they are in the code, which is the order they are made in. */
 struct jit_access {
-	uint32_t begin, end, detour; /* in the code: what may fault */
-	uint32_t block, insn;        /* in the arena: whose it is */
+	uint32_t begin; /* in the code: what may fault, so many bytes */
+	uint16_t bytes;
+	uint16_t again; /* from where the look at it begins, to there */
+	uint16_t back;  /* from there to what follows the instruction */
+	/* The operand's address is register base + disp; so much of T0, if
+	   that is the base. */
+	uint8_t base;
+	int32_t disp;
+	uint32_t insn; /* in the arena */
+	uint8_t operand_bytes, align;
+	bool write, is_exit; /* tier 0 goes on, else it comes back */
+	/* x87 instructions so many before it that nobody was told of. */
+	uint8_t x87_place, x87_operand;
 };
 
 struct faults {
 	const uint8_t *code; /* what runs, code_bytes of it */
 	size_t code_bytes;
+	const uint8_t *piece; /* PIECE_FAULT, in what runs */
 	struct jit_access *access;
-	uint32_t used;
+	uint32_t used, max;
 	bool is_watched; /* by the handler: else no access is to fault */
 	uint64_t thread; /* that was the last to run it */
 	/* What faults cost lately, in ticks of the TSC, and until when. */
@@ -40,16 +52,19 @@ int faults_create(struct jit *jit);
 void faults_destroy(struct jit *jit);
 /* Another one; there is room for it. */
 void fault_add(struct faults *f, struct jit_access access);
+/* The linear address of its first byte, with the registers in struct cpu. */
+uint64_t access_va(const struct cpu *c, const struct jit_access *a);
 /*
- * An access faulted; yes: it will not do so again. Where it is one of too many
- * lately, its instruction does without windows from now on, and false is
- * returned: translated code is to be left.
+ * True: the access will get through, unless a kick comes. Where it is one of
+ * too many lately, its instruction does without windows from now on, and
+ * translated code is to be left.
  */
-bool fault_paid(struct cpu *c, uint32_t access, bool yes);
+bool fault_served(struct cpu *c, const struct jit_access *a, uint64_t va);
 /* So many that what is mapped should stay. */
 bool faults_are_many(const struct cpu *c);
-/* Where code goes on that faulted at rip; 0: it may not. */
-uint64_t fault_detour(const struct faults *f, uint64_t rip);
+/* Where code goes on that faulted at rip, in frame; NULL: it may not. */
+const void *fault_piece(const struct faults *f, uint64_t rip,
+			struct tlb *frame);
 
 /*
  * signal.c: the process' handlers of SIGSEGV and SIGBUS know of f. They are

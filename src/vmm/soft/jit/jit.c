@@ -11,6 +11,7 @@
 #include "vmm/soft/jit/translate.h"
 #include "vmm/soft/jit/turn.h"
 #include "vmm/soft/jit/verify.h"
+#include "vmm/soft/window.h"
 
 /* -- life
  * ---------------------------------------------------------------------- */
@@ -172,6 +173,8 @@ static void sample(struct cpu *c)
 	uint64_t gpa, region;
 
 	c->vcpu->stats[VM_STAT_KICKS_TIER1]++;
+	if (window_kick(c))
+		return;
 	if (!tlb_match(c->tlb->exec[n], c->rip))
 		return;
 	gpa = c->rip + c->tlb->addend[n] - (uint64_t)c->ram;
@@ -312,6 +315,39 @@ uint64_t jit_interp(struct cpu *c, uint64_t at)
 	cpu_calm(c);
 	frame_fill(c, t);
 	return 1;
+}
+
+/* Translated code goes on at where, with T0 and T1. */
+static uint64_t go_on(struct tlb *t, const void *where, uint64_t t0,
+		      uint64_t t1)
+{
+	t->miss_code = where;
+	t->miss_va = t0;
+	t->miss_what = t1;
+	return 1;
+}
+
+uint64_t jit_fault(struct cpu *c, uint64_t unused)
+{
+	struct jit *jit = c->jit;
+	struct tlb *t = c->tlb;
+	const struct jit_access *a = &jit->faults.access[t->miss_what];
+	const uint8_t *at = jit->code.exec + a->begin, *block;
+	uint64_t va;
+
+	frame_take(c, t);
+	cpu_calm(c);
+	va = access_va(c, a);
+	if (fault_served(c, a, va)) {
+		tlb_here(t);
+		return go_on(t, at - a->again, va - (uint64_t)a->disp, 0);
+	}
+	if (!a->is_exit)
+		return jit_interp(c, a->insn) && go_on(t, at + a->back, 0, 0);
+	block = (const uint8_t *)block_of(
+	    (const struct insn *)(const void *)(c->arena + a->insn));
+	tlb_here(t);
+	return go_on(t, jit->leave, a->insn, (uint64_t)(block - c->arena));
 }
 
 /* Nothing is due that the main loop would see to. */

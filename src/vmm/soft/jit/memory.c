@@ -13,6 +13,15 @@ unsigned host_of(unsigned guest)
 	return map[guest];
 }
 
+unsigned guest_of(unsigned host)
+{
+	unsigned guest = 0;
+
+	while (host_of(guest) != host)
+		guest++;
+	return guest;
+}
+
 struct mem slot_of(unsigned guest)
 {
 	return mem_at(HOST_RSP,
@@ -355,12 +364,9 @@ void refill_emit(struct translation_unit *u, const struct detour *d)
 	struct emit *e = &u->e;
 	uint8_t *yes, *no;
 
-	uint64_t what = d->probe.bytes | (d->probe.write ? MISS_WRITE : 0) |
-			(uint32_t)d->probe.align << MISS_ALIGN_SHIFT;
-
-	if (d->kind == AWAY_FAULT)
-		what |= MISS_WINDOW | (uint64_t)u->access << MISS_ACCESS_SHIFT;
-	emit_mov_imm(e, T1, what);
+	emit_mov_imm(e, T1,
+		     d->probe.bytes | (d->probe.write ? MISS_WRITE : 0) |
+			 (uint32_t)d->probe.align << MISS_ALIGN_SHIFT);
 	emit_to(e, emit_call(e), jit->piece[PIECE_REFILL]);
 	yes = emit_jrcxz(e);
 	no = emit_jmp8(e);

@@ -8,7 +8,7 @@
 #include "vmm/soft/access.h"
 #include "vmm/soft/jit/translate.h"
 #include "vmm/soft/jit/verify.h"
-#include "vmm/soft/window.h"
+#include "vmm/soft/tlb.h"
 
 #define OP1(...)   ((struct op){.map = MAP_1, .opcode = __VA_ARGS__})
 #define CPU(field) ((int32_t)offsetof(struct cpu, field))
@@ -154,29 +154,14 @@ static void emit_question(struct emit *e,
 /* -- what did not get through
  * ---------------------------------------------------------- */
 
-/* The page of va is in the table, for that access. */
-static bool refill_page(struct cpu *c, struct tlb *t, uint64_t va, bool write,
-			struct translation *tr)
+bool tlb_refill(struct cpu *c, struct tlb *t, uint64_t va, bool write,
+		struct translation *tr)
 {
 	return mmu_refill(c, va, write ? ACCESS_WRITE : ACCESS_READ, tr) &&
 	       c->tlb == t &&
 	       tlb_match(write ? t->write[tlb_place(va)]
 			       : t->read[tlb_place(va)],
 			 va);
-}
-
-/* The same, and in the window that it was not in. */
-static bool refill_window(struct cpu *c, struct tlb *t, uint64_t va,
-			  uint64_t last, bool write)
-{
-	struct translation tr;
-	bool yes = refill_page(c, t, va, write, &tr) &&
-		   window_map(c, t, va, write, &tr);
-
-	if (PAGE_BASE(last) != PAGE_BASE(va))
-		yes |= refill_page(c, t, last, write, &tr) &&
-		       window_map(c, t, last, write, &tr);
-	return yes;
 }
 
 /*
@@ -188,21 +173,13 @@ static bool refill(struct cpu *c, struct tlb *t)
 	uint64_t what = t->miss_what, va = t->miss_va;
 	uint64_t last = va + (what & 0xff) - 1;
 	uint64_t align = what >> MISS_ALIGN_SHIFT & 63, tags = c->tag_count;
-	bool write = what & MISS_WRITE, yes;
 	struct translation tr;
 
-	if (c->kick != 0 || t->go == 0 || c->jit->verify != NULL ||
-	    (va & align) != 0)
-		return false;
-	if (what & MISS_WINDOW) {
-		yes = refill_window(c, t, va, last, write);
-		yes = fault_paid(c, (uint32_t)(what >> MISS_ACCESS_SHIFT), yes);
-	} else {
-		yes = PAGE_BASE(last) == PAGE_BASE(va) &&
-		      refill_page(c, t, va, write, &tr);
-	}
-	/* Setting a bit of a page-table entry may have dropped this block. */
-	return yes && c->tag_count == tags;
+	/* Setting a bit of a page-table entry may drop this block. */
+	return c->kick == 0 && t->go != 0 && c->jit->verify == NULL &&
+	       (va & align) == 0 && PAGE_BASE(last) == PAGE_BASE(va) &&
+	       tlb_refill(c, t, va, what & MISS_WRITE, &tr) &&
+	       c->tag_count == tags;
 }
 
 static uint64_t jit_refill(struct cpu *c, uint64_t unused)
@@ -365,6 +342,23 @@ static void emit_target(struct jit *jit, struct emit *e, bool is_32)
 	emit_to(e, emit_jmp(e), again);
 }
 
+/* On where C says, with T0 and T1 as it wants them. */
+static void emit_fault(struct jit *jit, struct emit *e)
+{
+	jit->piece[PIECE_FAULT_C] = e->at;
+	emit_load(e, T1, CALLED(cpu));
+	store_guest(e);
+	emit_c(e, jit_fault);
+	load_guest(e);
+	emit_ret(e);
+	jit->piece[PIECE_FAULT] = e->at;
+	jit->faults.piece = jit->code.exec + (e->at - jit->code.write);
+	emit_to(e, emit_call(e), jit->piece[PIECE_FAULT_C]);
+	emit_load(e, T0, FRAME(miss_va));
+	emit_load(e, T1, FRAME(miss_what));
+	emit_jmp_mem(e, FRAME(miss_code));
+}
+
 void pieces_emit(struct cpu *c, struct emit *e)
 {
 	static uint64_t (*const calls[JIT_CALLS])(struct cpu *, uint64_t) = {
@@ -409,4 +403,5 @@ void pieces_emit(struct cpu *c, struct emit *e)
 	emit_onward(e, jit_crossing);
 	jit->piece[PIECE_SYSTEM] = e->at;
 	emit_onward(e, jit_system);
+	emit_fault(jit, e);
 }

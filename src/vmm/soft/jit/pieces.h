@@ -34,15 +34,17 @@ enum jit_piece {
 	/* Jumped to: tier 0's instruction at T0 in the arena, which ends its
 	   block, and on where it leads to. */
 	PIECE_SYSTEM,
+	/* Gone on at, after a fault of access miss_what: it begins again, or
+	   tier 0 has the instruction. */
+	PIECE_FAULT,
+	PIECE_FAULT_C, /* that question */
 	JIT_PIECES
 };
 
 /* An access: its bytes, MISS_WRITE, and what its address must be aligned to,
-   less one (6 bits); of one by a window, its number (fault.h). */
-#define MISS_WRITE        0x100u
-#define MISS_ALIGN_SHIFT  9
-#define MISS_WINDOW       0x8000u
-#define MISS_ACCESS_SHIFT 16
+   less one (6 bits). */
+#define MISS_WRITE       0x100u
+#define MISS_ALIGN_SHIFT 9
 
 struct cpu;
 struct emit;

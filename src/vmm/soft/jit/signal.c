@@ -32,13 +32,15 @@ static const struct faults *watched_at(uint64_t rip)
 
 static void on_fault(int number, siginfo_t *info, void *context)
 {
-	greg_t *rip = &((ucontext_t *)context)->uc_mcontext.gregs[REG_RIP];
-	const struct faults *f =
-	    info->si_code > 0 ? watched_at((uint64_t)*rip) : NULL;
-	uint64_t to = f != NULL ? fault_detour(f, (uint64_t)*rip) : 0;
+	greg_t *reg = ((ucontext_t *)context)->uc_mcontext.gregs;
+	uint64_t rip = (uint64_t)reg[REG_RIP];
+	const struct faults *f = info->si_code > 0 ? watched_at(rip) : NULL;
+	const void *to = NULL;
 
-	if (to != 0)
-		*rip = (greg_t)to;
+	if (f != NULL)
+		to = fault_piece(f, rip, (void *)(uintptr_t)reg[REG_RSP]);
+	if (to != NULL)
+		reg[REG_RIP] = (greg_t)(uintptr_t)to;
 	else
 		signal_pass_on(&fault_before[number == SIGBUS], number, info,
 			       context);

@@ -253,10 +253,7 @@ static void detour_emit(struct translation_unit *u, const struct detour *d)
 	if (d->from != NULL)
 		emit_here(&u->e, d->from);
 	x87_detour(u, d);
-	if (kind == AWAY_FAULT) {
-		fault_detour_emit(u, d);
-		kind = d->probe.away;
-	} else if (kind == AWAY_GUESS) {
+	if (kind == AWAY_GUESS) {
 		guess_detour(u, d);
 		kind = d->probe.away;
 	} else if (kind == AWAY_PROBE) {
@@ -532,15 +529,14 @@ static size_t detour_bytes(const struct detour *d)
 	static const uint8_t room[] = {
 	    [AWAY_INTERP] = 16, [AWAY_EXIT] = 16,     [AWAY_TARGET] = 16,
 	    [AWAY_CALLED] = 16, [AWAY_LOOKUP] = 28,   [AWAY_HOP] = 24,
-	    [AWAY_PROBE] = 16,  [AWAY_CROSSING] = 16, [AWAY_FAULT] = 16,
-	    [AWAY_GUESS] = 16,
+	    [AWAY_PROBE] = 16,  [AWAY_CROSSING] = 16, [AWAY_GUESS] = 16,
 	};
 	size_t bytes = d->probe.bytes != 0 ? 40 : 0; /* refill_emit */
 
+	if (d->kind == AWAY_FAULT)
+		return 0;
 	if (d->kind == AWAY_PROBE || d->kind == AWAY_GUESS)
 		bytes += 184;
-	if (d->kind == AWAY_FAULT)
-		bytes += 40; /* fault_address, a longer refill_emit */
 	if (d->x87.place != 0 || d->x87.operand != 0)
 		bytes += 120;
 	return bytes + room[d->kind];
@@ -561,12 +557,9 @@ static bool apart(struct translation_unit *u)
 		return false;
 	u->e.end = jit->code.write + jit->cold;
 	u->e.at = u->e.end - bytes;
-	u->access = jit->faults.used;
-	for (unsigned n = 0; n < u->detours; n++) {
-		u->detour[n].to = u->e.at;
-		detour_emit(u, &u->detour[n]);
-		u->access += u->detour[n].kind == AWAY_FAULT;
-	}
+	for (unsigned n = 0; n < u->detours; n++)
+		if (u->detour[n].kind != AWAY_FAULT)
+			detour_emit(u, &u->detour[n]);
 	if (u->e.full)
 		return false;
 	jit->cold -= bytes;
@@ -574,25 +567,38 @@ static bool apart(struct translation_unit *u)
 	return true;
 }
 
+static uint8_t distance_back(unsigned from, unsigned to)
+{
+	return (uint8_t)(to == 0 ? 0 : from - to);
+}
+
+static void note_access(struct translation_unit *u, const struct detour *d)
+{
+	unsigned n = 1u + d->k;
+
+	fault_add(&u->c->jit->faults,
+		  (struct jit_access){
+		      .begin = (uint32_t)(d->begin - u->c->jit->code.write),
+		      .bytes = (uint16_t)(d->end - d->begin),
+		      .again = (uint16_t)(d->begin - d->again),
+		      .back = (uint16_t)(d->back - d->begin),
+		      .base = d->at.base,
+		      .disp = d->at.disp,
+		      .insn = (uint32_t)arena_offset(u, &u->b->insn[n]),
+		      .operand_bytes = d->probe.bytes,
+		      .align = d->probe.align,
+		      .write = d->probe.write,
+		      .is_exit = d->probe.away == AWAY_EXIT,
+		      .x87_place = distance_back(n, d->x87.place),
+		      .x87_operand = distance_back(n, d->x87.operand)});
+}
+
 /* Of the block that is now translated. */
 static void note_accesses(struct translation_unit *u)
 {
-	struct jit *jit = u->c->jit;
-
-	for (unsigned n = 0; n < u->detours; n++) {
-		const struct detour *d = &u->detour[n];
-		const struct insn *i = &u->b->insn[1 + d->k];
-
-		if (d->kind != AWAY_FAULT)
-			continue;
-		fault_add(&jit->faults,
-			  (struct jit_access){
-			      .begin = (uint32_t)(d->begin - jit->code.write),
-			      .end = (uint32_t)(d->end - jit->code.write),
-			      .detour = (uint32_t)(d->to - jit->code.write),
-			      .block = (uint32_t)arena_offset(u, u->b),
-			      .insn = (uint32_t)arena_offset(u, i)});
-	}
+	for (unsigned n = 0; n < u->detours; n++)
+		if (u->detour[n].kind == AWAY_FAULT)
+			note_access(u, &u->detour[n]);
 }
 
 /* T0 is the RIP it was reached by: REG_RIPBASE is a fixed distance off. */

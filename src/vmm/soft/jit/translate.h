@@ -23,7 +23,7 @@ enum away {
 	AWAY_HOP,    /* a jump to another page that is not linked */
 	AWAY_PROBE,  /* to the TLB, and back; else probe.away */
 	AWAY_GUESS,  /* to another piece of the windows, and back */
-	AWAY_FAULT,  /* an access by a window: it is mapped; else probe.away */
+	AWAY_FAULT,  /* an access by a window: no code, but for fault.h */
 };
 
 /*
@@ -56,12 +56,8 @@ struct detour {
 	/* Of AWAY_PROBE and AWAY_GUESS. */
 	uint16_t site;
 	uint8_t *resume;
-	uint32_t hop; /* of AWAY_HOP */
-	/* Of AWAY_FAULT: the code that may, and whether its address is that
-	   of the instruction's operand, else it is at. */
-	uint8_t *begin, *end;
-	bool is_operand;
-	uint8_t *to; /* where the detour is */
+	uint32_t hop;         /* of AWAY_HOP */
+	uint8_t *begin, *end; /* of AWAY_FAULT: the code that may */
 };
 #define DETOUR_MAX (4 * BLOCK_MAX)
 
@@ -86,7 +82,6 @@ struct translation_unit {
 	unsigned room_onward; /* so many more */
 	struct detour detour[DETOUR_MAX];
 	unsigned detours, first_detour; /* the instruction's first */
-	uint32_t access; /* number of the one whose detour is emitted */
 };
 
 /* How an instruction uses an operand. */
@@ -151,6 +146,7 @@ void x87_detour(struct translation_unit *u, const struct detour *d);
 
 /* memory.c: a guest register's host register, or HOST_NONE; its memory. */
 unsigned host_of(unsigned guest);
+unsigned guest_of(unsigned host); /* of one that has one */
 struct mem slot_of(unsigned guest);
 /* The register of a one-register form, in T1 if it lives in memory: then
    loaded, if asked for, and stored when the instruction is done. */
@@ -205,9 +201,8 @@ struct mem window_stack_emit(struct translation_unit *u, struct mem at,
 			     struct probe p);
 /* Nothing more of the instruction may fault. */
 void accesses_end(struct translation_unit *u);
-/* The detours of AWAY_GUESS and AWAY_FAULT: T0 becomes the address. */
+/* The detour of AWAY_GUESS: T0 becomes the address. */
 void guess_detour(struct translation_unit *u, const struct detour *d);
-void fault_detour_emit(struct translation_unit *u, const struct detour *d);
 
 /* translate.c */
 struct detour *detour_add(struct translation_unit *u, enum away kind,
