@@ -53,6 +53,74 @@ static void access_begin(struct translation_unit *u, struct mem at,
 	d->begin = u->e.at;
 }
 
+/* -- held ---------------------------------------------------------------------
+ * T0 leads from a register to its window, and stays while nobody needs it: so
+ * one who comes with the same register has nothing to look up. A register that
+ * is stepped by a constant leads there, too: no block has so many of them that
+ * it could come to the end of what is around a piece.
+ */
+
+#define STEP_MAX (1 << 20)
+
+static void hold(struct translation_unit *u, unsigned base)
+{
+	u->held = (uint8_t)base;
+	u->e.wrote = 0;
+}
+
+static bool is_held(const struct translation_unit *u, unsigned base)
+{
+	return u->held == base && (u->e.wrote & (1u << base | 1u << T0)) == 0;
+}
+
+static bool is_small(int64_t step)
+{
+	return step > -STEP_MAX && step < STEP_MAX;
+}
+
+/* All that the instruction does to the register is to add a constant. */
+static bool is_step(const struct translation_unit *u, unsigned guest)
+{
+	const struct insn *i = u->i;
+	const struct handler *h;
+
+	if (i->op == OP_NONE_ROW || i->lsize != 3)
+		return false;
+	h = u->o->handler;
+	if (h == &h_push || h == &h_pop)
+		return guest == RSP && (h == &h_push || i->a != RSP * 8);
+	if (i->flags & INSN_MEM && h != &h_lea)
+		return false;
+	if (i->a != guest * 8)
+		return false;
+	if (h == &h_lea)
+		return i->base == guest * 8 && i->index == REG_ZERO &&
+		       i->asize == 3 && is_small(i->disp);
+	return (h == &h_add || h == &h_sub) && is_small(i->imm) &&
+	       (u->o->operands == OPERANDS_E_I ||
+		u->o->operands == OPERANDS_A_I ||
+		u->o->operands == OPERANDS_E_I8);
+}
+
+/* Who comes back from elsewhere has T0 only after a fault. */
+void held_settle(struct translation_unit *u)
+{
+	unsigned base = u->held;
+
+	if (base == HOST_NONE)
+		return;
+	if (!(u->e.wrote & 1u << T0) && is_step(u, guest_of(base)))
+		u->e.wrote &= (uint16_t) ~(1u << base);
+	if (!is_held(u, base))
+		u->held = HOST_NONE;
+	for (unsigned n = u->first_detour; n < u->detours; n++)
+		if (u->detour[n].kind != AWAY_FAULT &&
+		    u->detour[n].kind != AWAY_EXIT)
+			u->held = HOST_NONE;
+	for (unsigned n = u->first_detour; n < u->detours; n++)
+		u->detour[n].held = u->held;
+}
+
 /* -- looked up
  * ------------------------------------------------------------------
  */
@@ -70,7 +138,11 @@ static struct mem look_up(struct translation_unit *u, struct mem at,
 	uint8_t *begin = u->e.at;
 
 	accesses_end(u);
-	window_load(u, place, at.base);
+	if (!is_held(u, at.base)) {
+		window_load(u, place, at.base);
+		if (place == T0)
+			hold(u, at.base);
+	}
 	access_begin(u, at, p, begin);
 	return mem_index(at.base, place, 0, at.disp);
 }
@@ -181,6 +253,8 @@ static struct mem guess(struct translation_unit *u, struct mem at,
 		d->resume = u->e.at;
 	}
 	emit_load(&u->e, addend, of_guess(OF_TLB(guess_addend), n));
+	if (addend == T0)
+		hold(u, at.base);
 	access_begin(u, at, p, begin);
 	return mem_index(at.base, addend, 0, at.disp);
 }
@@ -208,5 +282,7 @@ struct mem window_emit(struct translation_unit *u, struct mem at,
 {
 	bool early = is_early(u) && u->i->index == REG_ZERO;
 
-	return early || !u->b->is_hot ? look_up(u, at, &p) : guess(u, at, &p);
+	return early || !u->b->is_hot || is_held(u, at.base)
+		   ? look_up(u, at, &p)
+		   : guess(u, at, &p);
 }

@@ -4,12 +4,18 @@
 #include "base/bits.h"
 #include "vmm/soft/cpu.h"
 
-void emit_byte(struct emit *e, uint8_t byte)
+static void raw_byte(struct emit *e, uint8_t byte)
 {
 	if (e->at < e->end)
 		*e->at++ = byte;
 	else
 		e->full = true;
+}
+
+void emit_byte(struct emit *e, uint8_t byte)
+{
+	raw_byte(e, byte);
+	e->wrote = 0xffff;
 }
 
 void emit_imm(struct emit *e, uint64_t value, unsigned bytes)
@@ -20,7 +26,7 @@ void emit_imm(struct emit *e, uint64_t value, unsigned bytes)
 		return;
 	}
 	for (unsigned n = 0; n < bytes; n++)
-		emit_byte(e, (uint8_t)(value >> 8 * n));
+		raw_byte(e, (uint8_t)(value >> 8 * n));
 }
 
 /*
@@ -44,7 +50,44 @@ INLINE void end(struct emit *e, const uint8_t aside[LONGEST], uint8_t *p)
 		return;
 	}
 	for (const uint8_t *from = aside; from < p; from++)
-		emit_byte(e, *from);
+		raw_byte(e, *from);
+}
+
+/* -- registers that are written -------------------------------------------- */
+
+#define BIT_OF(reg) (1u << ((reg)&15))
+
+/* Of the opcodes that there are most of; for the others all that they name,
+   and what some write without naming it. */
+INLINE unsigned written_by(const struct op *op, unsigned reg, unsigned rm)
+{
+	unsigned both = reg | rm,
+		 accumulators = 1u << HOST_RAX | 1u << HOST_RDX;
+
+	if (op->vex || op->evex)
+		return both | accumulators | BIT_OF(op->vvvv);
+	if (op->map == MAP_1) {
+		if (op->opcode < 0x38 && (op->opcode & 4) == 0)
+			return op->opcode & 2 ? reg : rm;
+		if (op->opcode >= 0x38 && op->opcode < 0x3c)
+			return 0; /* CMP */
+		if (op->opcode >= 0x80 && op->opcode <= 0x83)
+			return rm;
+		if (op->opcode == 0x84 || op->opcode == 0x85)
+			return 0; /* TEST */
+		if (op->opcode == 0x88 || op->opcode == 0x89 ||
+		    op->opcode == 0xc6 || op->opcode == 0xc7)
+			return rm; /* MOV */
+		if (op->opcode == 0x8a || op->opcode == 0x8b ||
+		    op->opcode == 0x8d)
+			return reg; /* MOV, LEA */
+	}
+	/* CMOVcc, MOVZX, MOVSX */
+	if (op->map == MAP_0F &&
+	    (op->opcode >> 4 == 4 || op->opcode == 0xb6 || op->opcode == 0xb7 ||
+	     op->opcode == 0xbe || op->opcode == 0xbf))
+		return reg;
+	return both | accumulators;
 }
 
 /* -- prefixes and opcode: p is where they go, and then behind them -------- */
@@ -132,6 +175,7 @@ INLINE void op_reg(struct emit *e, struct op op, unsigned reg, unsigned rm)
 	else
 		p = legacy(p, &op, reg & 8, false, rm & 8, need_rex);
 	end(e, aside, modrm(p, 3, reg, rm));
+	e->wrote |= (uint16_t)written_by(&op, BIT_OF(reg), BIT_OF(rm));
 }
 
 /* can_small: a byte's displacement is that, and no multiple (EVEX). */
@@ -171,6 +215,7 @@ INLINE void op_mem(struct emit *e, struct op op, unsigned reg, struct mem mem)
 	else
 		p = legacy(p, &op, reg & 8, x, b, op.byte_reg && reg >= 4);
 	end(e, aside, address(p, reg, mem, !op.evex));
+	e->wrote |= (uint16_t)written_by(&op, BIT_OF(reg), 0);
 }
 
 void emit_op_reg(struct emit *e, struct op op, unsigned reg, unsigned rm)
@@ -192,6 +237,8 @@ void emit_op_plain(struct emit *e, struct op op)
 	else
 		p = legacy(p, &op, false, false, false, false);
 	end(e, aside, p);
+	e->wrote |= 1u << HOST_RAX | 1u << HOST_RDX | 1u << HOST_RCX |
+		    1u << HOST_RSI | 1u << HOST_RDI;
 }
 
 void emit_op_low(struct emit *e, struct op op, unsigned reg)
@@ -200,6 +247,7 @@ void emit_op_low(struct emit *e, struct op op, unsigned reg)
 
 	op.opcode |= reg & 7;
 	end(e, aside, legacy(p, &op, false, false, reg & 8, false));
+	e->wrote |= (uint16_t)BIT_OF(reg);
 }
 
 /* -- by name ---------------------------------------------------------------
@@ -233,6 +281,7 @@ void emit_load_near(struct emit *e, unsigned to, const uint8_t *from)
 
 	p = legacy(p, &OP1(0x8b, .w = true), to & 8, false, false, false);
 	end(e, aside, modrm(p, 0, to, 5)); /* RIP and 32 bits */
+	e->wrote |= (uint16_t)BIT_OF(to);
 	emit_imm(e, (uint32_t)(from - e->at - 4), 4);
 }
 
@@ -252,9 +301,10 @@ void emit_mov_imm(struct emit *e, unsigned to, uint64_t value)
 		return;
 	}
 	if (rex_w || to & 8)
-		emit_byte(e, (uint8_t)(0x40 | rex_w << 3 | to >> 3));
-	emit_byte(e, (uint8_t)(0xb8 | (to & 7)));
+		raw_byte(e, (uint8_t)(0x40 | rex_w << 3 | to >> 3));
+	raw_byte(e, (uint8_t)(0xb8 | (to & 7)));
 	emit_imm(e, value, rex_w ? 8 : 4);
+	e->wrote |= (uint16_t)BIT_OF(to);
 }
 
 void emit_lea(struct emit *e, unsigned to, struct mem mem)
@@ -325,7 +375,7 @@ static uint8_t *distance(struct emit *e, unsigned bytes)
 
 uint8_t *emit_jrcxz(struct emit *e)
 {
-	emit_byte(e, 0xe3);
+	raw_byte(e, 0xe3);
 	return distance(e, 1);
 }
 
@@ -335,32 +385,32 @@ uint8_t *emit_jrcxz_far(struct emit *e)
 					0x0f, 0x1f, 0x84, 0xe9}; /* nop; jmp */
 
 	for (unsigned n = 0; n < sizeof(bytes); n++)
-		emit_byte(e, bytes[n]);
+		raw_byte(e, bytes[n]);
 	return distance(e, 4);
 }
 
 uint8_t *emit_jmp8(struct emit *e)
 {
-	emit_byte(e, 0xeb);
+	raw_byte(e, 0xeb);
 	return distance(e, 1);
 }
 
 uint8_t *emit_jmp(struct emit *e)
 {
-	emit_byte(e, 0xe9);
+	raw_byte(e, 0xe9);
 	return distance(e, 4);
 }
 
 uint8_t *emit_jcc(struct emit *e, unsigned condition)
 {
-	emit_byte(e, 0x0f);
-	emit_byte(e, (uint8_t)(0x80 | condition));
+	raw_byte(e, 0x0f);
+	raw_byte(e, (uint8_t)(0x80 | condition));
 	return distance(e, 4);
 }
 
 uint8_t *emit_call(struct emit *e)
 {
-	emit_byte(e, 0xe8);
+	raw_byte(e, 0xe8);
 	return distance(e, 4);
 }
 

@@ -38,10 +38,15 @@ struct mem {
 	int32_t disp;
 };
 
-/* Where bytes go. What does not fit sets full, and nothing is written. */
+/*
+ * Where bytes go. What does not fit sets full, and nothing is written. wrote
+ * has a bit for each host register that may be another since somebody cleared
+ * it: sometimes one too many, as of other kinds of registers with its number.
+ */
 struct emit {
 	uint8_t *at, *end;
 	bool full;
+	uint16_t wrote;
 };
 
 /* An instruction's opcode and prefixes. */
@@ -61,6 +66,7 @@ struct op {
 	uint8_t ll, aaa;
 };
 
+/* Of an instruction that nothing is known of. */
 void emit_byte(struct emit *e, uint8_t byte);
 void emit_imm(struct emit *e, uint64_t value, unsigned bytes);
 void emit_op_reg(struct emit *e, struct op op, unsigned reg, unsigned rm);

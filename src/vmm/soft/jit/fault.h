@@ -27,6 +27,7 @@ struct jit_access {
 	/* The operand's address is register base + disp; so much of T0, if
 	   that is the base. */
 	uint8_t base;
+	uint8_t held; /* what T0 is for behind the instruction, or HOST_NONE */
 	int32_t disp;
 	uint32_t insn; /* in the arena */
 	uint8_t operand_bytes, align;

@@ -146,7 +146,7 @@ static void list_remove(struct jit *jit, struct block *b, uint32_t n)
 static void jump_set(struct jit *jit, uint32_t place, const uint8_t *to)
 {
 	uint8_t *at = jit->code.write + place;
-	struct emit e = {at, at + 4, false};
+	struct emit e = {.at = at, .end = at + 4};
 
 	emit_to(&e, at, to);
 	codemem_publish();

@@ -22,7 +22,8 @@
 static int emit_pieces(struct cpu *c)
 {
 	struct jit *jit = c->jit;
-	struct emit e = {jit->code.write, jit->code.write + PIECES_MAX, false};
+	struct emit e = {.at = jit->code.write,
+			 .end = jit->code.write + PIECES_MAX};
 
 	pieces_emit(c, &e);
 	jit->code_start = jit->code.used = ALIGN_UP(hops_end(jit), 64);
@@ -113,7 +114,7 @@ void jit_kill(struct cpu *c, struct block *b)
 	if (b->code == NULL)
 		return;
 	at = jit->code.write + ((const uint8_t *)b->code - jit->code.exec);
-	e = (struct emit){at, at + 5, false};
+	e = (struct emit){.at = at, .end = at + 5};
 	emit_to(&e, emit_jmp(&e),
 		jit->code.write + (jit->leave_rip - jit->code.exec));
 	b->code = NULL;
@@ -327,6 +328,17 @@ static uint64_t go_on(struct tlb *t, const void *where, uint64_t t0,
 	return 1;
 }
 
+/* What leads from a host register to its window; it may be none. */
+static uint64_t lead_of(const struct cpu *c, const struct tlb *t, uint8_t host)
+{
+	uint64_t at;
+
+	if (host == HOST_NONE)
+		return 0;
+	at = c->gpr[guest_of(host)] >> WINDOW_SHIFT;
+	return t->window[at & (WINDOW_PLACES - 1)];
+}
+
 uint64_t jit_fault(struct cpu *c, uint64_t unused)
 {
 	struct jit *jit = c->jit;
@@ -340,10 +352,14 @@ uint64_t jit_fault(struct cpu *c, uint64_t unused)
 	va = access_va(c, a);
 	if (fault_served(c, a, va)) {
 		tlb_here(t);
-		return go_on(t, at - a->again, va - (uint64_t)a->disp, 0);
+		return go_on(t, at - a->again,
+			     a->base == T0 ? va - (uint64_t)a->disp
+					   : lead_of(c, t, a->base),
+			     0);
 	}
 	if (!a->is_exit)
-		return jit_interp(c, a->insn) && go_on(t, at + a->back, 0, 0);
+		return jit_interp(c, a->insn) &&
+		       go_on(t, at + a->back, lead_of(c, t, a->held), 0);
 	block = (const uint8_t *)block_of(
 	    (const struct insn *)(const void *)(c->arena + a->insn));
 	tlb_here(t);

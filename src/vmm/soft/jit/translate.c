@@ -56,7 +56,7 @@ static void landing_set(struct cpu *c, struct block *b, uint32_t place)
 {
 	struct jit *jit = c->jit;
 	uint8_t *at = jit->code.write + place;
-	struct emit e = {at, at + 4, false};
+	struct emit e = {.at = at, .end = at + 4};
 
 	emit_to(&e, at,
 		jit->code.write + ((const uint8_t *)b->code - jit->code.exec));
@@ -465,6 +465,7 @@ static void instruction(struct translation_unit *u)
 		call_emit(u, JIT_CALL_INTERP, u->i);
 	}
 	accesses_end(u);
+	held_settle(u);
 	for (unsigned n = u->first_detour; n < u->detours; n++)
 		u->detour[n].back = u->e.at;
 }
@@ -583,6 +584,7 @@ static void note_access(struct translation_unit *u, const struct detour *d)
 		      .again = (uint16_t)(d->begin - d->again),
 		      .back = (uint16_t)(d->back - d->begin),
 		      .base = d->at.base,
+		      .held = d->held,
 		      .disp = d->at.disp,
 		      .insn = (uint32_t)arena_offset(u, &u->b->insn[n]),
 		      .operand_bytes = d->probe.bytes,
@@ -636,7 +638,7 @@ static void supersede(struct translation_unit *u)
 {
 	uint8_t *far = to_write(u->c->jit, u->b->code);
 	uint8_t *near = to_write(u->c->jit, u->b->near);
-	struct emit e = {far, far + JUMP_BYTES, false};
+	struct emit e = {.at = far, .end = far + JUMP_BYTES};
 
 	/* What is overwritten may be a jump that waits for its target. */
 	for (unsigned k = u->b->count; k <= u->b->count + 1u; k++) {
@@ -646,7 +648,7 @@ static void supersede(struct translation_unit *u)
 		link_forget(u, (uint64_t)i->imm, near);
 	}
 	emit_to(&e, emit_jmp(&e), u->far);
-	e = (struct emit){near, near + JUMP_BYTES, false};
+	e = (struct emit){.at = near, .end = near + JUMP_BYTES};
 	emit_to(&e, emit_jmp(&e), u->near);
 }
 
@@ -707,8 +709,9 @@ static bool translate(struct translation_unit *u, struct block *b,
 		return false;
 	}
 	u->b = b;
-	u->e = (struct emit){begin, begin + MIN(room - ROOM_LEFT, CODE_MAX),
-			     false};
+	u->e = (struct emit){.at = begin,
+			     .end = begin + MIN(room - ROOM_LEFT, CODE_MAX)};
+	u->held = HOST_NONE;
 	u->probed = u->ended = false;
 	u->landing = NULL;
 	u->detours = 0;
@@ -739,7 +742,7 @@ static void end_emit(struct translation_unit *u, struct block *b, uint64_t key)
 	uint8_t *place;
 
 	u->b = b;
-	u->e = (struct emit){begin, begin + ROOM_LEFT / 2, false};
+	u->e = (struct emit){.at = begin, .end = begin + ROOM_LEFT / 2};
 	place = emit_jmp(&u->e);
 	emit_here(&u->e, place);
 	target_emit(u, key & 0xfff);

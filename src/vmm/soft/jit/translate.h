@@ -56,8 +56,10 @@ struct detour {
 	/* Of AWAY_PROBE and AWAY_GUESS. */
 	uint16_t site;
 	uint8_t *resume;
-	uint32_t hop;         /* of AWAY_HOP */
-	uint8_t *begin, *end; /* of AWAY_FAULT: the code that may */
+	uint32_t hop; /* of AWAY_HOP */
+	/* Of AWAY_FAULT: the code that may; what T0 is for at back. */
+	uint8_t *begin, *end;
+	uint8_t held;
 };
 #define DETOUR_MAX (4 * BLOCK_MAX)
 
@@ -78,6 +80,8 @@ struct translation_unit {
 	bool probed; /* a kick is seen before the block's end */
 	bool ended;
 	uint8_t *landing;     /* distance of the jump there (flow.c), or NULL */
+	uint8_t held;         /* T0 leads from this register to its window
+				 (by_window.c),	 or HOST_NONE */
 	struct block *onward; /* what comes next in the code, too */
 	unsigned room_onward; /* so many more */
 	struct detour detour[DETOUR_MAX];
@@ -199,8 +203,9 @@ bool can_be_indexed(const struct translation_unit *u);
 struct mem indexed_emit(struct translation_unit *u, struct probe p);
 struct mem window_stack_emit(struct translation_unit *u, struct mem at,
 			     struct probe p);
-/* Nothing more of the instruction may fault. */
+/* Nothing more of the instruction may fault; and it is done. */
 void accesses_end(struct translation_unit *u);
+void held_settle(struct translation_unit *u);
 /* The detour of AWAY_GUESS: T0 becomes the address. */
 void guess_detour(struct translation_unit *u, const struct detour *d);
 

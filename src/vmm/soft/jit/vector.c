@@ -43,9 +43,9 @@ static void immediates(struct translation_unit *u)
 			     (uint64_t)u->d.bytes[u->d.len - 1] << 8,
 			 2);
 	else if (u->row->attr & S_IS4 && u->is_32)
-		emit_byte(&u->e, u->d.imm8 & 0x7f); /* it has 8 registers */
+		emit_imm(&u->e, u->d.imm8 & 0x7f, 1); /* it has 8 registers */
 	else if (u->row->attr & (S_IMM8 | S_IS4))
-		emit_byte(&u->e, u->d.imm8);
+		emit_imm(&u->e, u->d.imm8, 1);
 }
 
 /* A general register among the operands: its number, or HOST_NONE. */
