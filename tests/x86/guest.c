@@ -300,6 +300,11 @@ void guest_probes(struct guest *g, enum guest_probes probes)
 	mmu_mode_changed(c);
 }
 
+uint64_t guest_window_faults(const struct guest *g)
+{
+	return g->vcpu.stats[VM_STAT_WINDOW_FAULTS];
+}
+
 void guest_set_vectors(struct guest *g, const void *image)
 {
 	struct cpu *c = g->vcpu.engine_data;

@@ -62,6 +62,8 @@ void guest_dma(struct guest *guest, uint64_t va, uint64_t value);
 void guest_map(struct guest *guest, uint64_t va, uint64_t gpa);
 /* Did the last run end where code or data are not in RAM? */
 bool guest_left_ram(const struct guest *guest);
+/* So often, what its code accesses by windows was not there. */
+uint64_t guest_window_faults(const struct guest *guest);
 /* The page of probes without one, which no guest knows. */
 uint64_t guest_secret_page(const struct guest *guest);
 /* Do the addends of such probes lead from all of the page, and an operand

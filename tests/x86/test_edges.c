@@ -266,6 +266,165 @@ static bool secret_page(struct guest *g, const struct how *how)
 	       (found != 0) == (how->probes == PROBES_SITES);
 }
 
+/* -- bases that change -------------------------------------------------------
+ */
+
+#define PIECE (64 * GiB) /* of windows: each has the same memory here */
+
+static void put_code(const uint8_t *code, unsigned len)
+{
+	static const uint8_t ud2[] = {0x0f, 0x0b};
+
+	memset((void *)(uintptr_t)TEST_CODE, CODE_FILLER, 4096);
+	memcpy((void *)(uintptr_t)TEST_FIRST, code, len);
+	memcpy((void *)(uintptr_t)(TEST_FIRST + len), ud2, sizeof(ud2));
+}
+
+/* RBX becomes RDX, a piece further; RSI is the distance, R9 all ones. */
+static const struct {
+	uint8_t code[12], len;
+} movers[] = {
+    {{0x48, 0x89, 0xd3}, 3},                     /* mov, in both encodings */
+    {{0x48, 0x8b, 0xda}, 3},                     /* */
+    {{0x48, 0x8d, 0x1a}, 3},                     /* lea rbx, [rdx] */
+    {{0x48, 0x8d, 0x1c, 0x33}, 4},               /* lea rbx, [rbx + rsi] */
+    {{0x48, 0x87, 0xd3}, 3},                     /* xchg */
+    {{0x48, 0x01, 0xf3}, 3},                     /* add rbx, rsi */
+    {{0x48, 0x03, 0xde}, 3},                     /* */
+    {{0x48, 0x09, 0xf3}, 3},                     /* or rbx, rsi */
+    {{0x48, 0x31, 0xf3}, 3},                     /* xor rbx, rsi */
+    {{0x48, 0x0f, 0xba, 0xeb, 36}, 5},           /* bts rbx, 36 */
+    {{0x48, 0x0f, 0x44, 0xda}, 4},               /* cmove, cmovne */
+    {{0x48, 0x0f, 0x45, 0xda}, 4},               /* */
+    {{0x52, 0x5b}, 2},                           /* push rdx; pop rbx */
+    {{0x48, 0x0f, 0xc1, 0xf3}, 4},               /* xadd rbx, rsi */
+    {{0xc4, 0xc2, 0xea, 0xf5, 0xd9}, 5},         /* pext rbx, rdx, r9 */
+    {{0xc4, 0xe3, 0xfb, 0xf0, 0xda, 0}, 6},      /* rorx rbx, rdx, 0 */
+    {{0x48, 0x6b, 0xda, 1}, 4},                  /* imul rbx, rdx, 1 */
+    {{0x48, 0x89, 0xd8, 0x48, 0x0f, 0xb1, 0xd3}, /* cmpxchg rbx, rdx */
+     7},
+    {{0x66, 0x48, 0x0f, 0x6e, 0xc2, 0x66, 0x48, 0x0f, 0x7e, 0xc3},
+     10}, /* movq xmm0, rdx; movq rbx, xmm0 */
+};
+
+/* The same in many steps: add rbx, 2 GiB - 1, and what is left. */
+static unsigned step_by_step(uint8_t *code)
+{
+	static const uint8_t add[] = {0x48, 0x81, 0xc3, 0xff, 0xff, 0xff, 0x7f},
+			     rest[] = {0x48, 0x83, 0xc3, PIECE / (2 * GiB)};
+	unsigned len = 0;
+
+	for (; len < sizeof(add) * PIECE / (2 * GiB); len += sizeof(add))
+		memcpy(code + len, add, sizeof(add));
+	memcpy(code + len, rest, sizeof(rest));
+	return len + (unsigned)sizeof(rest);
+}
+
+/*
+ * mov [rbx], rax; RBX becomes another; mov rcx, [rbx]. What leads from RBX to
+ * its window must not be taken for what does from the new one: that is seen by
+ * accesses that go wrong each time.
+ */
+static void put_moving(unsigned k)
+{
+	static const uint8_t before[] = {0x48, 0x89, 0x03},
+			     after[] = {0x48, 0x8b, 0x0b};
+	unsigned len = sizeof(before);
+	uint8_t code[512];
+
+	memcpy(code, before, len);
+	if (k < ARRAY_SIZE(movers)) {
+		memcpy(code + len, movers[k].code, movers[k].len);
+		len += movers[k].len;
+	} else {
+		len += step_by_step(code + len);
+	}
+	memcpy(code + len, after, sizeof(after));
+	put_code(code, len + (unsigned)sizeof(after));
+}
+
+static bool moves_well(struct guest *g, unsigned k)
+{
+	uint64_t faults = 0;
+
+	put_moving(k);
+	guest_forget(g);
+	for (unsigned n = 0; n < 2 * RUNS; n++) {
+		uint64_t gpr[16] = {[0] = n + 1,     [2] = EDGE_PAGE + PIECE,
+				    [3] = EDGE_PAGE, [4] = TEST_STACK + 0x800,
+				    [6] = PIECE,     [9] = ~0ull};
+		/* Both conditions: what does not move is read as well. */
+		uint64_t rflags = RFLAGS_ONE | (n & 1 ? RFLAGS_ZF : 0);
+		struct outcome out;
+
+		if (n == RUNS)
+			faults = guest_window_faults(g);
+		guest_run(g, gpr, rflags, TEST_FIRST, &out);
+		if (out.vector != X86_UD || out.gpr[1] != n + 1 ||
+		    *(uint64_t *)(uintptr_t)LAST_PAGE != n + 1)
+			return false;
+	}
+	return guest_window_faults(g) == faults;
+}
+
+static bool all_move(struct guest *g, const struct how *how)
+{
+	uint64_t *pdpt = (uint64_t *)(uintptr_t)(TEST_BASE + 0x1000);
+	bool ok = true;
+
+	pdpt[PIECE / GiB] = pdpt[0];
+	for (unsigned k = 0; k <= ARRAY_SIZE(movers) && ok; k++) {
+		ok = moves_well(g, k);
+		if (!ok)
+			printf("# mover %u\n", k);
+	}
+	pdpt[PIECE / GiB] = 0;
+	return ok;
+}
+
+/*
+ * The first store is to a page with code, and so tier 0's; then those that
+ * follow have what leads to the window anew. The host has another page at the
+ * linear address of this one, and nothing may come there.
+ */
+static bool stores_to_code(struct guest *g, const struct how *how)
+{
+	static const uint8_t code[] = {
+	    0x48, 0x89, 0x03,                               /* mov [rbx], rax */
+	    0x48, 0x89, 0x43, 0x08,                         /* [rbx + 8] */
+	    0x48, 0x83, 0xc3, 0x10, 0x48, 0x89, 0x43, 0xf8, /* [rbx - 8] */
+	    0x50, 0x50,                                     /* push rax */
+	};
+	const uint64_t victim = EDGE_PAGE + 0x800;
+	uint8_t *data = (uint8_t *)(uintptr_t)LAST_PAGE;
+	static uint8_t canary[4096];
+
+	memset((void *)(uintptr_t)EDGE_PAGE, 0, 4096);
+	put_code(code, sizeof(code));
+	guest_forget(g);
+	for (unsigned n = 1; n <= 2 * RUNS; n++) {
+		/* The last pushes are to such a page, too. */
+		uint64_t gpr[16] = {[0] = 0x0101010101010101 * n,
+				    [3] = EDGE_PAGE + 0x100,
+				    [4] = EDGE_PAGE + 0x400};
+		struct outcome out;
+
+		memset(data, 0, 0x800);
+		memset(data + 0x800, CODE_FILLER, 0x800);
+		guest_forget_page(g, LAST_PAGE);
+		guest_run(g, gpr, RFLAGS_ONE, victim, &out);
+		guest_run(g, gpr, RFLAGS_ONE, TEST_FIRST, &out);
+		for (unsigned k = 0; k < 16; k++)
+			if (data[0x100 + k] != n || data[0x3f0 + k] != n)
+				return false;
+		if (out.vector != X86_UD || data[0xff] != 0 ||
+		    data[0x110] != 0 || data[0x3ef] != 0 || data[0x400] != 0 ||
+		    memcmp((void *)(uintptr_t)EDGE_PAGE, canary, 4096) != 0)
+			return false;
+	}
+	return true;
+}
+
 /* -- all ---------------------------------------------------------------------
  */
 
@@ -276,6 +435,8 @@ static const struct {
 } tests[] = {{"code on the last page and behind", all_straddle},
 	     {"branches behind it", jumps_out},
 	     {"data on it and behind", all_reach_out},
+	     {"from piece to piece", all_move},
+	     {"stores to a page with code", stores_to_code},
 	     /* To verify, what is found there is a difference. */
 	     {"the page of probes without one", secret_page, true}};
 

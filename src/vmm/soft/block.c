@@ -802,6 +802,19 @@ void blocks_found_hot(struct cpu *c, uint64_t gpa)
 			jit_translate_again(c, b);
 }
 
+void blocks_found_calm(struct cpu *c, uint64_t gpa)
+{
+	struct block *b = *page_slot(c->blocks, gpa);
+
+	for (; b != NULL; b = b->page_next) {
+		if (!is_around(b, gpa) || b->by_tlb == 0 ||
+		    b->key != (block_gpa(b) | c->mode_key))
+			continue;
+		b->by_tlb = 0;
+		jit_translate_again(c, b);
+	}
+}
+
 /* 16 bytes from two pages, the last of which is 0. */
 static void crossing_bytes(const uint8_t *first, unsigned off,
 			   const uint8_t *second, uint8_t bytes[16])

@@ -81,9 +81,7 @@ struct tlb {
 	uint64_t rip_base;      /* REG_RIPBASE, likewise */
 	/* The sign bit, or 0 while a kick waits: every check then fails. */
 	_Atomic uint64_t go;
-	/* What the table's code targets hold for (tlb.c); its sum with
-	   rip_base (hop.c). */
-	uint64_t epoch, here;
+	uint64_t epoch; /* what the table's code targets hold for (tlb.c) */
 	/* Masks for PEXT: what must be 0 of an offset in a page, and of an
 	   aligned one; a target's place, and what else must be right of it;
 	   of a hop's word. */
@@ -154,6 +152,8 @@ struct tlb {
 	   that found the program running. */
 	bool has_windows;
 	unsigned kicks;
+	/* Then: the page of the last #PF, with bit 0 set, or 0. */
+	uint64_t faulted;
 };
 
 #define TLB_USER_TABLES 8
@@ -195,6 +195,8 @@ struct block {
 	/* Translated: the entry by an address, and that from its page. */
 	const void *code, *near;
 	uint32_t landing;   /* in the code, of returns to it (flow.c); or 0 */
+	uint64_t by_tlb;    /* bit n: what insn[1 + n] accesses is often in no
+			       window */
 	struct insn insn[]; /* count + 2 */
 };
 
@@ -627,6 +629,8 @@ bool block_is_warm(const struct block *b);
 void block_is_translated(struct block *b);
 /* Those around gpa take much of the time. */
 void blocks_found_hot(struct cpu *c, uint64_t gpa);
+/* Those around it try windows again (struct block, by_tlb). */
+void blocks_found_calm(struct cpu *c, uint64_t gpa);
 /* That of instruction i, which is in the arena. */
 const struct block *block_of(const struct insn *i);
 /* Is the scratch block being run? */
@@ -712,11 +716,6 @@ static inline unsigned target_place(uint64_t rip)
 	return (unsigned)(rip >> TARGET_SHIFT) & (TARGET_SIZE - 1);
 }
 
-/* After C, which may have begun an epoch. */
-static inline void tlb_here(struct tlb *t)
-{
-	t->here = t->rip_base + t->epoch;
-}
 /* In the current table: rip, whose linear address is va, is at code. False:
    there is no place for it. */
 bool target_note(struct cpu *c, uint64_t rip, uint64_t va, const void *code);

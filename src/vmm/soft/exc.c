@@ -283,8 +283,11 @@ void exception_deliver(struct cpu *c)
 		e.rip = c->code_size == 4 ? (uint32_t)e.rip : (uint16_t)e.rip;
 	if (!(c->cr0 & CR0_PE))
 		e.has_error = false;
-	if (e.vector == X86_PF)
+	if (e.vector == X86_PF) {
 		c->cr2 = c->exception.payload;
+		if (c->tlb->has_windows)
+			c->tlb->faulted = PAGE_BASE(c->cr2) | 1;
+	}
 	if (e.vector == X86_DB) {
 		c->dr[6] = (c->dr[6] & ~0xfull) | c->exception.payload;
 		c->dr[7] &= ~BIT(13); /* GD */

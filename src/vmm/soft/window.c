@@ -133,6 +133,7 @@ bool window_kick(struct cpu *c)
 	if (t->has_windows || !window_possible(c, t) || ++t->kicks < KICKS)
 		return false;
 	t->has_windows = true;
+	t->faulted = 0;
 	c->vcpu->stats[VM_STAT_WINDOW_SPACES]++;
 	targets_clear(t);
 	mmu_mode_changed(c);
@@ -490,4 +491,16 @@ bool window_map(struct cpu *c, struct tlb *t, uint64_t va, bool write,
 		drop(t, p);
 	}
 	return map_large(c, t, va, tr) || map_small(c, t, va, tr);
+}
+
+/* As if for reading: whoever is about to write there comes again, or has the D
+   bit set already, as Linux does. */
+void window_answer(struct cpu *c, struct tlb *t)
+{
+	uint64_t va = PAGE_BASE(t->faulted);
+	struct translation tr;
+
+	t->faulted = 0;
+	if (tlb_refill(c, t, va, false, &tr))
+		window_map(c, t, va, false, &tr);
 }

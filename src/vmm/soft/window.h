@@ -35,6 +35,9 @@ bool window_kick(struct cpu *c);
  */
 bool window_map(struct cpu *c, struct tlb *t, uint64_t va, bool write,
 		const struct translation *tr);
+/* The program's code goes on after a #PF: its page is mapped if it is there
+   now, as it is about to be accessed. */
+void window_answer(struct cpu *c, struct tlb *t);
 /* The page of va goes, all of a large one; all pages go. */
 void window_drop(struct tlb *t, uint64_t va);
 void window_clear(struct tlb *t);

@@ -23,7 +23,7 @@ bool has_window(const struct translation_unit *u)
 	const struct jit *jit = u->c->jit;
 
 	/* AMD's SHA instructions take addresses that are not aligned. */
-	return u->b->key & MODE_KEY_WINDOWS && !(u->i->flags & INSN_WANDERS) &&
+	return u->b->key & MODE_KEY_WINDOWS && !(u->b->by_tlb >> u->k & 1) &&
 	       jit->faults.used + u->detours < jit->faults.max &&
 	       (u->row == NULL || u->row->feature != X86_FEATURE_SHA);
 }
@@ -282,7 +282,8 @@ struct mem window_emit(struct translation_unit *u, struct mem at,
 {
 	bool early = is_early(u) && u->i->index == REG_ZERO;
 
-	return early || !u->b->is_hot || is_held(u, at.base)
+	return early || !u->b->is_hot || u->i->flags & INSN_WANDERS ||
+		       is_held(u, at.base)
 		   ? look_up(u, at, &p)
 		   : guess(u, at, &p);
 }

@@ -63,9 +63,10 @@ const void *fault_piece(const struct faults *f, uint64_t rip, struct tlb *frame)
 /* -- what they access ---------------------------------------------------------
  */
 
-static struct insn *insn_of(const struct cpu *c, const struct jit_access *a)
+static const struct insn *insn_of(const struct cpu *c,
+				  const struct jit_access *a)
 {
-	return (struct insn *)(uintptr_t)(c->arena + a->insn);
+	return (const struct insn *)(const void *)(c->arena + a->insn);
 }
 
 static uint64_t offset_of(const struct cpu *c, const struct insn *i)
@@ -109,22 +110,26 @@ static void tell_x87(struct cpu *c, const struct jit_access *a)
 #define DEBT_SHIFT  3
 #define DEBT_MAX    (200 * 1000 * 1000)
 
+static uint64_t debt_now(const struct faults *f)
+{
+	uint64_t paid = (__builtin_ia32_rdtsc() - f->then) >> DEBT_SHIFT;
+
+	return f->debt - MIN(f->debt, paid);
+}
+
 /* Each has its page now, or (not got) stays to fault each time. */
 static bool paid(struct cpu *c, const struct jit_access *a, bool got)
 {
 	struct faults *f = &c->jit->faults;
-	uint64_t now = __builtin_ia32_rdtsc();
-	uint64_t paid = (now - f->then) >> DEBT_SHIFT;
-	struct insn *i = insn_of(c, a);
+	const struct insn *i = insn_of(c, a);
 	struct block *b = (struct block *)(uintptr_t)block_of(i);
 
 	c->vcpu->stats[VM_STAT_WINDOW_FAULTS]++;
-	f->debt -= MIN(f->debt, paid);
-	f->debt += got ? FAULT_TICKS : 16 * FAULT_TICKS;
-	f->then = now;
+	f->debt = debt_now(f) + (got ? FAULT_TICKS : 16 * FAULT_TICKS);
+	f->then = __builtin_ia32_rdtsc();
 	if (f->debt < DEBT_MAX || b->code == NULL)
 		return got;
-	i->flags |= INSN_WANDERS;
+	b->by_tlb |= 1ull << (i - &b->insn[1]);
 	jit_again(c, b, c->tlb->rip_base);
 	return false;
 }
@@ -156,4 +161,9 @@ bool fault_served(struct cpu *c, const struct jit_access *a, uint64_t va)
 bool faults_are_many(const struct cpu *c)
 {
 	return c->jit->faults.debt > DEBT_MAX / 2;
+}
+
+bool faults_are_few(const struct cpu *c)
+{
+	return debt_now(&c->jit->faults) < DEBT_MAX / 8;
 }

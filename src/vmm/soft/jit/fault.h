@@ -61,8 +61,9 @@ uint64_t access_va(const struct cpu *c, const struct jit_access *a);
  * translated code is to be left.
  */
 bool fault_served(struct cpu *c, const struct jit_access *a, uint64_t va);
-/* So many that what is mapped should stay. */
+/* So many that what is mapped should stay; so few that more may try. */
 bool faults_are_many(const struct cpu *c);
+bool faults_are_few(const struct cpu *c);
 /* Where code goes on that faulted at rip, in frame; NULL: it may not. */
 const void *fault_piece(const struct faults *f, uint64_t rip,
 			struct tlb *frame);

@@ -106,7 +106,9 @@ bool hop_emit(struct translation_unit *u, int64_t rel)
 	if (!hop_new(u, rel, &n))
 		return false;
 	emit_load_near(e, T1, (uint8_t *)word_of(jit, n));
-	emit_load(e, T0, FRAME(here));
+	emit_load(e, T0, FRAME(epoch));
+	emit_lea(e, T1, mem_index(T1, T0, 0, 0));
+	emit_load(e, T0, FRAME(rip_base));
 	emit_lea(e, T1, mem_index(T1, T0, 0, 0));
 	emit_pext(e, T1, T1, FRAME(hop_bits));
 	d = go_or(u, AWAY_HOP);
@@ -114,7 +116,7 @@ bool hop_emit(struct translation_unit *u, int64_t rel)
 		d->rel = rel;
 		d->hop = n;
 	}
-	target_in_t0(u, rel);
+	lea_emit(u, T0, mem_at(T0, (int32_t)rel));
 	jit->hops.list[n].jump = place_in(jit, emit_jmp(e));
 	return true;
 }

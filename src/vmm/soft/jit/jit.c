@@ -152,7 +152,6 @@ static void frame_fill(struct cpu *c, struct tlb *t)
 	if (unlikely(c->code_size != 8))
 		frame_segments(c, t);
 	t->vec_blocked = c->vec_blocked;
-	tlb_here(t);
 }
 
 static void frame_take(struct cpu *c, const struct tlb *t)
@@ -183,10 +182,11 @@ static void sample(struct cpu *c)
 	jit->sample[jit->samples++ % JIT_SAMPLES] = region;
 	for (unsigned k = 0; k < JIT_SAMPLES; k++)
 		same += jit->sample[k] == region;
-	if (same < JIT_SAMPLES / 8)
-		return;
 	c->gpr[17] = PAGE_BASE(c->rip);
-	blocks_found_hot(c, gpa);
+	if (same >= JIT_SAMPLES / 8)
+		blocks_found_hot(c, gpa);
+	if (jit->samples % 8 == 0 && c->tlb->has_windows && faults_are_few(c))
+		blocks_found_calm(c, gpa);
 }
 
 /*
@@ -351,7 +351,6 @@ uint64_t jit_fault(struct cpu *c, uint64_t unused)
 	cpu_calm(c);
 	va = access_va(c, a);
 	if (fault_served(c, a, va)) {
-		tlb_here(t);
 		return go_on(t, at - a->again,
 			     a->base == T0 ? va - (uint64_t)a->disp
 					   : lead_of(c, t, a->base),
@@ -362,7 +361,6 @@ uint64_t jit_fault(struct cpu *c, uint64_t unused)
 		       go_on(t, at + a->back, lead_of(c, t, a->held), 0);
 	block = (const uint8_t *)block_of(
 	    (const struct insn *)(const void *)(c->arena + a->insn));
-	tlb_here(t);
 	return go_on(t, jit->leave, a->insn, (uint64_t)(block - c->arena));
 }
 
@@ -387,6 +385,8 @@ static struct jit_onward onward(struct cpu *c, const struct tlb *from)
 	if (at->rip != 0 - c->rip && !jit_target(c, c->rip))
 		return (struct jit_onward){NULL, NULL};
 	c->jump_tag = c->live_tag;
+	if (unlikely(t->faulted != 0))
+		window_answer(c, t);
 	frame_fill(c, t);
 	t->host_rsp = from->host_rsp;
 	return (struct jit_onward){at->code, t};

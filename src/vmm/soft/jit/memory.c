@@ -226,8 +226,9 @@ static void site_check(struct translation_unit *u, struct mem at,
 
 static bool has_site(const struct translation_unit *u, const struct probe *p)
 {
-	return u->b->is_hot && !(u->i->flags & INSN_WANDERS) &&
-	       p->bytes <= 64 && (p->bytes & (p->bytes - 1)) == 0;
+	return u->b->is_hot && !(u->b->key & MODE_KEY_WINDOWS) &&
+	       !(u->i->flags & INSN_WANDERS) && p->bytes <= 64 &&
+	       (p->bytes & (p->bytes - 1)) == 0;
 }
 
 /* By the TLB at once. */

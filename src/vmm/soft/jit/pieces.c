@@ -188,7 +188,6 @@ static uint64_t jit_refill(struct cpu *c, uint64_t unused)
 
 	cpu_calm(c);
 	t->miss_answer = !refill(c, t);
-	tlb_here(t);
 	return 1;
 }
 
@@ -232,7 +231,6 @@ static uint64_t jit_resolve(struct cpu *c, uint64_t unused)
 
 	cpu_calm(c);
 	t->miss_answer = !jit_target(c, t->miss_va);
-	tlb_here(t);
 	return 1;
 }
 
@@ -243,7 +241,6 @@ static uint64_t jit_link(struct cpu *c, uint64_t unused)
 	cpu_calm(c);
 	t->miss_code = hop_link(c, t, (uint32_t)t->miss_what);
 	t->miss_answer = t->miss_code == NULL;
-	tlb_here(t);
 	return 1;
 }
 
@@ -269,10 +266,6 @@ static void emit_switch(struct emit *e)
 	emit_load(e, T1, mem_at(HOST_RSP, 0));
 	emit_store(e, mem_at(T0, -8), T1);
 	emit_lea(e, HOST_RSP, mem_at(T0, -8));
-	emit_load(e, T0, CALLED(rip_base));
-	emit_load(e, T1, CALLED(epoch));
-	emit_lea(e, T1, mem_index(T1, T0, 0, 0));
-	emit_store(e, CALLED(here), T1);
 	emit_ret(e);
 }
 

@@ -15,7 +15,7 @@
 #define CODE_MAX        (64 * KiB)
 /* Beside it: an entry apart, and an end. */
 #define JUMP_BYTES      5
-#define FAR_APART_BYTES 32
+#define FAR_APART_BYTES 20
 #define ROOM_LEFT       128
 
 /* Blocks that are translated with one, behind it. */
@@ -613,9 +613,6 @@ static void far_emit(struct translation_unit *u)
 		u->e.at[(int)n - 4] =
 		    (uint8_t)((uint32_t) - (int32_t)u->b->insn[0].off >> 8 * n);
 	emit_store(&u->e, FRAME(rip_base), T1);
-	emit_load(&u->e, T0, FRAME(epoch));
-	emit_lea(&u->e, T1, mem_index(T1, T0, 0, 0));
-	emit_store(&u->e, FRAME(here), T1);
 }
 
 /* Of a block whose near entry is where the one before it ends. */
