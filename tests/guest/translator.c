@@ -391,6 +391,39 @@ static uint64_t call_with(const void *code, uint64_t arg)
 	return v;
 }
 
+/*
+ * A direct jump to the next page, at an address under which nobody has run
+ * that page before it is there, and is not.
+ */
+static void next_page(void)
+{
+	static const uint8_t jump[] = {0xe9, 0xfb, 0x0f, 0, 0},
+			     there[] = {0xb8, 42, 0, 0, 0, 0xcd, 0x81};
+	const uint64_t other = V + BIT(30), user = PTE_P | PTE_U;
+	bool ok = true, gone = true;
+
+	put(page[0], jump, sizeof(jump));
+	put(page[1], there, sizeof(there));
+	map_page(V, address(page[0]) | user);
+	map_page(V + 4096, address(page[1]) | user);
+	map_page(other, address(page[0]) | user);
+	for (unsigned n = 0; n < HOT; n++)
+		ok &= user_run((void *)V, 0, 0) == 42;
+	check(ok, "a jump to the next page");
+	for (unsigned n = 0; n < HOT; n++) {
+		map_page(other + 4096, address(page[1]) | user);
+		ok &= user_run((void *)other, 0, 0) == 42;
+		map_page(other + 4096, 0);
+		user_run((void *)other, 0, 0);
+		gone &= fault.vector == PF && fault.cr2 == other + 4096;
+	}
+	check(ok, "which is at another address, too");
+	check(gone, "and not when nothing is there");
+	map_page(other, 0);
+	map_page(V + 4096, 0);
+	map_page(V, 0);
+}
+
 static void privileges(void)
 {
 	bool ok = true;
@@ -631,6 +664,7 @@ void payload(void)
 	part(strings);
 	part(in_and_out);
 	part(loops);
+	part(next_page);
 	part(privileges);
 	part(bad_targets);
 	part(clashes);

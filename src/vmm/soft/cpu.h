@@ -64,9 +64,12 @@ struct target {
 #define WINDOW_INDEX_BITS 27 /* of an index that is not looked up with */
 
 /* Places that were filled, so that emptying costs what filling did. */
-#define TLB_JOURNAL    4096
-#define TARGET_JOURNAL 16384
-#define TLB_HUGE       8
+#define TLB_JOURNAL     4096
+#define TARGET_JOURNAL  16384
+#define TLB_HUGE        8
+/* gcc has code in five thousand pages. */
+#define PAGE_SET_BITS   16
+#define REGION_SET_BITS 12
 
 /*
  * A table, and at its beginning what translated code keeps in memory: RSP
@@ -136,9 +139,11 @@ struct tlb {
 	uint8_t slot[TLB_SIZE]; /* tlb.c: journaled, global */
 	uint16_t tlb_journal[TLB_JOURNAL];
 	uint32_t target_journal[TARGET_JOURNAL];
-	/* Hashed sets of 4 KiB and 4 MiB pieces: with targets in them; with
-	   pages over 4 KiB. */
-	uint64_t target_page[64], target_region[64], large_region[64];
+	/* Hashed sets of pieces of memory. 4 KiB: with code that is jumped to;
+	   4 MiB: the same; with pages over 4 KiB. */
+	uint64_t target_page[1 << (PAGE_SET_BITS - 6)];
+	uint64_t target_region[1 << (REGION_SET_BITS - 6)];
+	uint64_t large_region[1 << (REGION_SET_BITS - 6)];
 	uint64_t huge[TLB_HUGE]; /* 1 GiB pages */
 
 	/* What leads from an address to its window, by window_bits. */
@@ -719,6 +724,8 @@ static inline unsigned target_place(uint64_t rip)
 /* In the current table: rip, whose linear address is va, is at code. False:
    there is no place for it. */
 bool target_note(struct cpu *c, uint64_t rip, uint64_t va, const void *code);
+/* Something leads to code in the page of va, as long as the epoch lasts. */
+void target_page_note(struct cpu *c, uint64_t va);
 /* What is at rip has another entry now, if it is what is at gpa. */
 void target_renew(struct cpu *c, uint64_t rip, uint64_t gpa, const void *code);
 void targets_clear(struct tlb *t);

@@ -29,19 +29,19 @@
 /* -- sets of pages, hashed: has() may say yes too often
  * ------------------------------------------------------- */
 
-static unsigned set_bit(uint64_t key)
+static unsigned set_bit(uint64_t key, unsigned bits)
 {
-	return (unsigned)(key ^ key >> 12) & 4095;
+	return (unsigned)((key ^ key >> bits) & MASK(bits - 1, 0));
 }
 
-static void set_add(uint64_t set[64], uint64_t key)
+static void set_add(uint64_t *set, unsigned bits, uint64_t key)
 {
-	set[set_bit(key) / 64] |= 1ull << set_bit(key) % 64;
+	set[set_bit(key, bits) / 64] |= 1ull << set_bit(key, bits) % 64;
 }
 
-static bool set_has(const uint64_t set[64], uint64_t key)
+static bool set_has(const uint64_t *set, unsigned bits, uint64_t key)
 {
-	return set[set_bit(key) / 64] >> set_bit(key) % 64 & 1;
+	return set[set_bit(key, bits) / 64] >> set_bit(key, bits) % 64 & 1;
 }
 
 /* -- emptying
@@ -455,7 +455,7 @@ static void targets_drop_page(struct tlb *t, uint64_t va)
 
 static void flush_in_table(struct tlb *t, uint64_t va)
 {
-	bool large = set_has(t->large_region, va >> 22);
+	bool large = set_has(t->large_region, REGION_SET_BITS, va >> 22);
 
 	if (in_huge_page(t, va)) {
 		tlb_clear(t);
@@ -466,11 +466,11 @@ static void flush_in_table(struct tlb *t, uint64_t va)
 	sites_drop_page(t, va);
 	window_drop(t, va);
 	if (!large) {
-		if (set_has(t->target_page, va >> 12))
+		if (set_has(t->target_page, PAGE_SET_BITS, va >> 12))
 			targets_drop_page(t, va);
 		return;
 	}
-	if (set_has(t->target_region, va >> 22))
+	if (set_has(t->target_region, REGION_SET_BITS, va >> 22))
 		targets_clear(t);
 	sites_clear(t);
 	/* The page may be a part of a large one: all parts go (4 MiB, the
@@ -585,7 +585,7 @@ static void note_size(struct tlb *t, uint64_t va, unsigned page_bits)
 			t->huge_count++;
 		}
 	} else if (page_bits > 12) {
-		set_add(t->large_region, va >> 22);
+		set_add(t->large_region, REGION_SET_BITS, va >> 22);
 	}
 }
 
@@ -653,10 +653,25 @@ void targets_clear(struct tlb *t)
 	zero_bytes(t->target_region, sizeof(t->target_region));
 }
 
+void target_page_note(struct cpu *c, uint64_t va)
+{
+	struct tlb *t = c->tlb;
+	unsigned page = tlb_place(va);
+
+	t->targets_global &=
+	    tlb_match(t->exec[page], va) && (t->slot[page] & SLOT_GLOBAL);
+	/* A block's link may have led here from the other of the supervisor's
+	   tables: the page's size is not known in this one. */
+	if (!t->is_user && !tlb_match(t->exec[page], va))
+		note_size(t, va, c->svm->has_1g_pages ? 30 : 21);
+	set_add(t->target_page, PAGE_SET_BITS, va >> 12);
+	set_add(t->target_region, REGION_SET_BITS, va >> 22);
+}
+
 bool target_note(struct cpu *c, uint64_t rip, uint64_t va, const void *code)
 {
 	struct tlb *t = c->tlb;
-	unsigned n = target_place(rip), page = tlb_place(va);
+	unsigned n = target_place(rip);
 
 	if (t->target[n].rip == 0 - rip && t->target[n].code == code)
 		return true;
@@ -666,14 +681,7 @@ bool target_note(struct cpu *c, uint64_t rip, uint64_t va, const void *code)
 		if (t->target_journaled <= TARGET_JOURNAL)
 			t->target_journaled++;
 	}
-	t->targets_global &=
-	    tlb_match(t->exec[page], va) && (t->slot[page] & SLOT_GLOBAL);
-	/* A block's link may have led here from the other of the supervisor's
-	   tables: the page's size is not known in this one. */
-	if (!t->is_user && !tlb_match(t->exec[page], va))
-		note_size(t, va, c->svm->has_1g_pages ? 30 : 21);
-	set_add(t->target_page, va >> 12);
-	set_add(t->target_region, va >> 22);
+	target_page_note(c, va);
 	t->target[n].code = code;
 	t->target[n].rip = 0 - rip;
 	return true;

@@ -192,6 +192,7 @@ const void *hop_link(struct cpu *c, struct tlb *t, uint32_t n)
 		return b->code;
 	}
 	link_to(jit, n, b);
+	target_page_note(c, t->miss_va);
 	*word_of(jit, n) = 0 - (t->rip_base + t->epoch);
 	c->vcpu->stats[VM_STAT_JIT_HOPS]++;
 	return b->code;
