@@ -19,6 +19,7 @@ struct plan {
 	uint8_t guest[PLACES], use[PLACES], host[PLACES];
 	bool mem;
 	bool count_in_cl;
+	bool rcx_in_t1; /* of which CH is an operand: T1 is RCX */
 	struct op op;
 	unsigned imm_bytes;
 };
@@ -114,7 +115,7 @@ static struct op plan_op(const struct translation_unit *u)
 	};
 }
 
-/* AH, CH, DH, BH: where no operand needs a REX prefix, and not CH. */
+/* AH, CH, DH, BH: where no operand needs a REX prefix. */
 static bool plan_high_bytes(const struct translation_unit *u, struct plan *p)
 {
 	bool high_a = u->i->a % 8 == 1, high_b = u->i->b % 8 == 1;
@@ -129,12 +130,17 @@ static bool plan_high_bytes(const struct translation_unit *u, struct plan *p)
 		return false;
 	for (unsigned n = PLACE_REG; n <= PLACE_RM; n++) {
 		bool high = n == PLACE_REG ? high_reg : high_rm;
+		bool is_rcx = p->guest[n] == (high ? 5 : 1);
 
 		if (p->use[n] == USE_NONE)
 			continue;
-		if (high ? p->guest[n] == 5 : host_of(p->guest[n]) >= 8)
+		if (is_rcx && p->count_in_cl)
 			return false;
-		p->host[n] = high ? p->guest[n] : (uint8_t)host_of(p->guest[n]);
+		if (!high && !is_rcx && host_of(p->guest[n]) >= 8)
+			return false;
+		p->rcx_in_t1 |= is_rcx;
+		p->host[n] = high || is_rcx ? p->guest[n]
+					    : (uint8_t)host_of(p->guest[n]);
 	}
 	p->op.no_rex = true;
 	return true;
@@ -225,6 +231,8 @@ static void plan_emit(struct translation_unit *u, const struct rule *rule,
 			emit_load(e, p->host[n], slot_of(p->guest[n]));
 	if (p->count_in_cl)
 		emit_mov32(e, T1, host_of(1));
+	if (p->rcx_in_t1)
+		emit_mov(e, T1, host_of(1));
 	reg = u->o->ext >= 0 ? (unsigned)u->o->ext : p->host[PLACE_REG];
 	p->op.byte_reg &= u->o->ext < 0;
 	p->op.vvvv = p->host[PLACE_V];
@@ -236,6 +244,8 @@ static void plan_emit(struct translation_unit *u, const struct rule *rule,
 	for (unsigned n = 0; n < PLACES; n++)
 		if (in_memory(p, n) && p->use[n] & USE_W)
 			emit_store(e, slot_of(p->guest[n]), p->host[n]);
+	if (p->rcx_in_t1 && (p->use[PLACE_REG] | p->use[PLACE_RM]) & USE_W)
+		emit_mov(e, host_of(1), T1);
 }
 
 static bool as_is(struct translation_unit *u, const struct rule *rule)
@@ -316,6 +326,22 @@ static bool fence(struct translation_unit *u, const struct rule *rule)
 /* -- moves
  * ---------------------------------------------------------------------- */
 
+/* To AH, CH, DH or BH. */
+static bool mov_immediate_high(struct translation_unit *u)
+{
+	unsigned guest = u->i->a / 8;
+
+	if (guest == 1)
+		emit_mov(&u->e, T1, host_of(1));
+	emit_op_reg(&u->e,
+		    (struct op){.map = MAP_1, .opcode = 0xc6, .no_rex = true},
+		    0, guest + 4);
+	emit_imm(&u->e, (uint64_t)u->i->imm, 1);
+	if (guest == 1)
+		emit_mov(&u->e, host_of(1), T1);
+	return true;
+}
+
 static bool mov_immediate(struct translation_unit *u)
 {
 	const struct insn *i = u->i;
@@ -323,7 +349,7 @@ static bool mov_immediate(struct translation_unit *u)
 
 	if (i->lsize < 2) {
 		if (i->a % 8 != 0)
-			return false;
+			return mov_immediate_high(u);
 		host = low_register(u, guest, true);
 		emit_op_reg(&u->e,
 			    (struct op){.map = MAP_1,
