@@ -43,7 +43,7 @@
  * Where translated code goes on at a virtual address, by its low bits: the
  * address negated, and the entry point in the code cache.
  */
-#define TARGET_BITS  18
+#define TARGET_BITS  20
 #define TARGET_SHIFT 3
 #define TARGET_SIZE  (1u << TARGET_BITS)
 

@@ -649,14 +649,17 @@ static void supersede(struct translation_unit *u)
 	emit_to(&e, emit_jmp(&e), u->near);
 }
 
-static void tell_perf(const struct translation_unit *u, size_t bytes)
+/* Not its entry by an address, where that is apart. */
+static void tell_perf(const struct translation_unit *u, const uint8_t *begin)
 {
+	const struct jit *jit = u->c->jit;
 	struct cpu *c = u->c;
 
 	if (!c->svm->jit_perfmap)
 		return;
 	vec_leave(c);
-	perfmap_add(c->svm->perfmap, u->b->code, bytes,
+	perfmap_add(c->svm->perfmap, jit->code.exec + (begin - jit->code.write),
+		    (size_t)(u->e.at - begin),
 		    c->gpr[17] + u->b->insn[0].off);
 }
 
@@ -686,7 +689,7 @@ static void adopt(struct translation_unit *u, uint8_t *begin)
 	if (u->b->landing != 0)
 		landing_set(c, u->b, u->b->landing);
 	landing_settle(u);
-	tell_perf(u, (size_t)(u->e.at - begin));
+	tell_perf(u, begin);
 	jit->code.used = (size_t)(u->e.at - jit->code.write);
 	c->vcpu->stats[again ? VM_STAT_JIT_AGAIN : VM_STAT_JIT_BLOCKS]++;
 }
