@@ -90,6 +90,7 @@ USER_CODE(u_calls,
 static void system_calls(void)
 {
 	uint64_t *user_count = (uint64_t *)(void *)user_data;
+	unsigned bad = 0, rounds = 0;
 
 	wrmsr(MSR_STAR,
 	      (uint64_t)SEL_USER_CODE32 << 48 | (uint64_t)SEL_CODE64 << 32);
@@ -105,9 +106,14 @@ static void system_calls(void)
 	check_eq(call_flags & (IF | DF_BIT | AC_BIT), 0, "by SFMASK");
 	storm_start(10000);
 	calls = 0;
-	check_eq(user_run(u_calls, 300000, IF), 0, "so it is amid interrupts");
+	/* A busy host may keep the clock from coming for a while. */
+	do {
+		bad += user_run(u_calls, 300000, IF) != 0;
+		rounds++;
+	} while (ticks <= 5 && rounds < 50);
 	storm_stop();
-	check_eq(calls, 300000, "and none is lost");
+	check_eq(bad, 0, "so it is amid interrupts");
+	check_eq(calls, rounds * 300000, "and none is lost");
 	check(ticks > 5, "nor are those");
 	wrmsr(MSR_GS, 0);
 	wrmsr(MSR_KERNEL_GS, 0);

@@ -27,17 +27,6 @@
 #define ARENA_SIZE (24 * MiB)
 
 /*
- * An instruction that lies in two pages is in no block, but may be run often:
- * what its bytes were decoded to, by its offset in the page and the mode.
- */
-#define CROSSINGS 64
-struct crossing {
-	uint64_t mode_key;
-	uint8_t bytes[16];
-	struct insn insn;
-};
-
-/*
  * Where a block is: more of its key's hash, and its place in the arena, of 64
  * bytes each, from 1. One that is gone keeps its entry, until the arena is
  * emptied or there is another with its hash. So the table is never full: it
@@ -56,7 +45,6 @@ struct block_cache {
 	struct block *page[1 << PAGE_BITS];
 	uint8_t *arena;
 	size_t used, size;
-	struct crossing crossing[CROSSINGS];
 	/* One instruction and its end, for block_alone. */
 	_Alignas(
 	    64) uint8_t scratch[sizeof(struct block) + 3 * sizeof(struct insn)];
@@ -77,6 +65,8 @@ static uint64_t code_mask(const struct cpu *c, uint64_t rip)
 				   : (uint16_t)rip;
 }
 
+static bool second_holds(struct cpu *c, const struct block *b);
+
 /* A block's head: looks up, counts, goes on. */
 static const struct insn *exec_head(struct cpu *c, const struct insn *i)
 {
@@ -86,6 +76,8 @@ static const struct insn *exec_head(struct cpu *c, const struct insn *i)
 		c->rip = code_mask(c, c->gpr[17] + i->off);
 		return NULL;
 	}
+	if (unlikely(b->second != 0) && !second_holds(c, b))
+		return NULL;
 	c->in_shadow = false;
 	c->block = b;
 	c->retired += b->count;
@@ -101,6 +93,8 @@ static const struct insn *exec_translated(struct cpu *c, const struct insn *i)
 	if (unlikely(c->kick != 0 || c->tlb->go == 0 || c->align_check ||
 		     !jit_is_amid(rip)))
 		return exec_head(c, i);
+	if (unlikely(b->second != 0) && !second_holds(c, b))
+		return NULL;
 	target_note(c, rip, rip, block_entry(c, b));
 	return jit_run(c, b);
 }
@@ -376,12 +370,19 @@ static void forget_code(struct cpu *c, uint64_t gpa)
 		*mask &= ~me;
 }
 
+/* Says that another block reaches into its page (second_note). */
+static bool is_second(const struct block *b)
+{
+	return b->count == 0;
+}
+
 static void block_kill(struct cpu *c, struct block *b)
 {
 	jit_kill(c, b);
 	b->key = KEY_GONE;
 	b->insn[0].exec = exec_gone;
-	b->link[0] = b->link[1] = NULL;
+	if (!is_second(b))
+		b->link[0] = b->link[1] = NULL;
 	for (unsigned n = 1; n <= b->count + 1u; n++)
 		b->insn[n].exec = exec_leave;
 }
@@ -430,26 +431,44 @@ void blocks_flush(struct cpu *c)
 	c->block = NULL;
 }
 
-void blocks_drop_page(struct cpu *c, uint64_t gpa)
+/* Blocks of the page are no more. What says of others that they reach into it
+   comes off the list, or (its bytes are still what they were) stays there. */
+static struct block *drop_blocks(struct cpu *c, uint64_t gpa, bool stays)
 {
-	struct block **p = page_slot(c->blocks, gpa);
-	bool any = false;
+	struct block **p = page_slot(c->blocks, gpa), *others = NULL;
 
 	while (*p != NULL) {
 		struct block *b = *p;
 
-		if (PAGE_BASE(block_gpa(b)) != PAGE_BASE(gpa)) {
+		if (PAGE_BASE(block_gpa(b)) != PAGE_BASE(gpa) ||
+		    (stays && is_second(b))) {
 			p = &b->page_next;
 			continue;
 		}
 		*p = b->page_next;
 		block_kill(c, b);
-		any = true;
-	}
-	forget_code(c, gpa);
-	if (any) {
 		c->link_from = NULL;
 		jump_flush(c);
+		if (!is_second(b))
+			continue;
+		b->page_next = others;
+		others = b;
+	}
+	return others;
+}
+
+/* Blocks that jump to one that reaches into the page go with that. */
+void blocks_drop_page(struct cpu *c, uint64_t gpa)
+{
+	const struct block *b = drop_blocks(c, gpa, false);
+
+	forget_code(c, gpa);
+	for (; b != NULL; b = b->page_next) {
+		const struct block *of =
+		    container_of(b->link[0], struct block, insn[0]);
+
+		if (of->key != KEY_GONE)
+			drop_blocks(c, block_gpa(of), true);
 	}
 }
 
@@ -462,12 +481,46 @@ static bool ends_block(const struct insn *i)
 	       (i->op != OP_NONE_ROW && (opcode_table[i->op].attr & OP_END));
 }
 
+static bool is_protected(const struct cpu *c, uint64_t gpa)
+{
+	return c->svm->code_mask[gpa >> 12] & 1u << c->vcpu->id;
+}
+
 /* While we wait for others, one may ask us to drop the page. */
 static void protect(struct cpu *c, uint64_t gpa)
 {
 	do
 		smc_protect(c, gpa);
-	while (!(c->svm->code_mask[gpa >> 12] & 1u << c->vcpu->id));
+	while (!is_protected(c, gpa));
+}
+
+static uint64_t fetch_gpa(struct cpu *c, uint64_t va)
+{
+	unsigned n = tlb_place(va);
+	uint64_t gpa;
+
+	if (tlb_match(c->tlb->exec[n], va))
+		return va + c->tlb->addend[n] - (uint64_t)c->ram;
+	gpa = mmu_translate(c, NULL, va, ACCESS_EXEC);
+	if (mem_is_readable(&c->svm->vm->mem, PAGE_BASE(gpa), 4096))
+		return gpa;
+	/* Code in a device: nothing we can run. */
+	c->exit->exitcode = VM_EXITCODE_PAGING;
+	c->exit->u.paging.gpa = gpa;
+	c->exit->u.paging.fault_type = 4; /* PROT_EXEC */
+	soft_leave(c, NULL, PENDING_NONE);
+}
+
+/* Else the block is no more. May raise, at its instruction. */
+static bool second_holds(struct cpu *c, const struct block *b)
+{
+	uint64_t rip = c->gpr[17] + b->insn[0].off;
+
+	c->rip = rip;
+	if (fetch_gpa(c, PAGE_BASE(rip) + 4096) == block_second(b))
+		return true;
+	blocks_drop_page(c, block_gpa(b));
+	return false;
 }
 
 /* Room for the longest one, at the arena's end so far. */
@@ -553,15 +606,26 @@ static unsigned block_limit(const struct cpu *c, uint64_t gpa, uint64_t rip)
 	return (unsigned)((gpa & 4095) + left);
 }
 
-static void block_enter(struct cpu *c, struct block *b)
+static void page_add(struct cpu *c, struct block *b)
 {
-	uint64_t gpa = block_gpa(b);
-	struct block **slot;
+	struct block **slot = page_slot(c->blocks, block_gpa(b));
 
-	entry_add(c->blocks, b);
-	slot = page_slot(c->blocks, gpa);
 	b->page_next = *slot;
 	*slot = b;
+}
+
+/* It is made, but for its instructions. */
+static void block_enter(struct cpu *c, struct block *b, unsigned off)
+{
+	bool warms = c->jit != NULL && c->mode_key & MODE_KEY_FLAT;
+
+	b->insn[0] = (struct insn){.exec = warms ? exec_warm : exec_head,
+				   .off = (uint16_t)off};
+	b->insn[b->count + 1] =
+	    (struct insn){.exec = exec_tail, .off = (uint16_t)(off + b->bytes)};
+	c->blocks->used += block_size(b->count);
+	entry_add(c->blocks, b);
+	page_add(c, b);
 	c->vcpu->stats[VM_STAT_BLOCKS_DECODED]++;
 }
 
@@ -576,11 +640,76 @@ static uint16_t heat_so_far(const struct cpu *c, uint64_t key)
 	return b == NULL ? 0 : b->code != NULL ? c->jit->hot - 1 : b->heat;
 }
 
+/*
+ * An instruction that lies in two pages is a block by itself, in the page of
+ * its first byte. For the other one there is a block without instructions, not
+ * found by any key, so that who drops that page drops both. Each time it is
+ * entered, the second page must be where it was (second_holds; jit/hop.c).
+ */
+static void second_note(struct cpu *c, const struct block *of)
+{
+	struct block_cache *cache = c->blocks;
+	struct block *b = (struct block *)(void *)(cache->arena + cache->used);
+
+	*b = (struct block){.key = block_second(of), .link = {of->insn}};
+	b->insn[0] = (struct insn){.exec = exec_gone};
+	b->insn[1] = (struct insn){.exec = exec_leave};
+	cache->used += block_size(0);
+	page_add(c, b);
+}
+
+/* Its bytes, in two pages that are known to have code there. */
+static void crossing_bytes(struct cpu *c, uint64_t gpa, uint64_t second,
+			   uint8_t bytes[15])
+{
+	unsigned first = 4096 - (gpa & 4095);
+	bool news;
+
+	do {
+		news = note_code(c, PAGE_BASE(gpa), gpa & 4095, 4096);
+		news |= note_code(c, second, 0, 15 - first);
+		copy_few(bytes, c->ram + gpa, first);
+		copy_few(bytes + first, c->ram + second, 15 - first);
+	} while (news);
+}
+
+/* NULL: it does not cross, or is none, and runs alone. May raise. */
+static struct block *crossing_make(struct cpu *c, uint64_t gpa)
+{
+	unsigned off = gpa & 4095, first = 4096 - off;
+	struct block *b;
+	uint64_t second;
+	uint8_t bytes[15];
+	struct dec d;
+	int len;
+
+	if (first >= sizeof(bytes))
+		return NULL;
+	second = fetch_gpa(c, c->rip + first);
+	b = block_begin(c, gpa);
+	do {
+		protect(c, gpa);
+		protect(c, second);
+	} while (!is_protected(c, gpa));
+	crossing_bytes(c, gpa, second, bytes);
+	len = decode(c, bytes, sizeof(bytes), off, &b->insn[1], &d);
+	if (len <= (int)first)
+		return NULL;
+	*b = (struct block){.key = gpa | c->mode_key,
+			    .second = (uint32_t)(second >> 12) + 1,
+			    .heat = heat_so_far(c, gpa | c->mode_key),
+			    .is_hot = c->jit != NULL && c->jit->all_hot,
+			    .count = 1,
+			    .bytes = (uint16_t)len};
+	block_enter(c, b, off);
+	second_note(c, b);
+	return b;
+}
+
 static struct block *block_make(struct cpu *c, uint64_t gpa, uint64_t rip)
 {
-	unsigned off = gpa & 4095, limit = block_limit(c, gpa, rip), count;
+	unsigned off = gpa & 4095, limit = block_limit(c, gpa, rip);
 	uint64_t page = PAGE_BASE(gpa);
-	bool warms = c->jit != NULL && c->mode_key & MODE_KEY_FLAT;
 	struct block *b;
 
 	if (c->code_size != 8 && rip > c->seg[SEG_CS].limit)
@@ -593,20 +722,14 @@ static struct block *block_make(struct cpu *c, uint64_t gpa, uint64_t rip)
 		b = block_begin(c, gpa);
 		decode_run(c, page, off, limit, b);
 	}
-	count = b->count;
-	if (count == 0)
-		return NULL;
+	if (b->count == 0)
+		return c->code_size == 8 ? crossing_make(c, gpa) : NULL;
 	*b = (struct block){.key = gpa | c->mode_key,
 			    .heat = heat_so_far(c, gpa | c->mode_key),
 			    .is_hot = c->jit != NULL && c->jit->all_hot,
 			    .count = b->count,
 			    .bytes = b->bytes};
-	b->insn[0] = (struct insn){.exec = warms ? exec_warm : exec_head,
-				   .off = (uint16_t)off};
-	b->insn[count + 1] =
-	    (struct insn){.exec = exec_tail, .off = (uint16_t)(off + b->bytes)};
-	c->blocks->used += block_size(count);
-	block_enter(c, b);
+	block_enter(c, b, off);
 	return b;
 }
 
@@ -617,23 +740,6 @@ static uint64_t code_linear(const struct cpu *c)
 {
 	return c->code_size == 8 ? c->rip
 				 : (uint32_t)(c->rip + c->seg[SEG_CS].base);
-}
-
-static uint64_t fetch_gpa(struct cpu *c, uint64_t va)
-{
-	unsigned n = tlb_place(va);
-	uint64_t gpa;
-
-	if (tlb_match(c->tlb->exec[n], va))
-		return va + c->tlb->addend[n] - (uint64_t)c->ram;
-	gpa = mmu_translate(c, NULL, va, ACCESS_EXEC);
-	if (mem_is_readable(&c->svm->vm->mem, PAGE_BASE(gpa), 4096))
-		return gpa;
-	/* Code in a device: nothing we can run. */
-	c->exit->exitcode = VM_EXITCODE_PAGING;
-	c->exit->u.paging.gpa = gpa;
-	c->exit->u.paging.fault_type = 4; /* PROT_EXEC */
-	soft_leave(c, NULL, PENDING_NONE);
 }
 
 const struct block *block_lookup(const struct cpu *c, uint64_t key)
@@ -682,38 +788,6 @@ static unsigned fetch_bytes(struct cpu *c, uint64_t linear, uint8_t bytes[16])
 	return first;
 }
 
-typedef unsigned __int128 unaligned_128 __attribute__((aligned(1), may_alias));
-
-static bool same_bytes(const uint8_t a[16], const uint8_t b[16])
-{
-	const uint64_t *x = (const void *)a, *y = (const void *)b;
-
-	return x[0] == y[0] && x[1] == y[1];
-}
-
-static int crossing_decode(struct cpu *c, const uint8_t bytes[16], unsigned off,
-			   struct insn *i)
-{
-	struct crossing *x =
-	    &c->blocks->crossing[(off ^ c->rip >> 12) % CROSSINGS];
-	struct dec d;
-	int len;
-
-	if (x->mode_key == c->mode_key && x->insn.off == off &&
-	    x->insn.len != 0 && same_bytes(x->bytes, bytes)) {
-		*i = x->insn;
-		return i->len;
-	}
-	len = decode(c, bytes, 15, off, i, &d);
-	/* A stub of a vector instruction may go away. */
-	if (len > 0 && i->op != OP_NONE_ROW) {
-		x->mode_key = c->mode_key;
-		copy_bytes(x->bytes, bytes, 16);
-		x->insn = *i;
-	}
-	return len;
-}
-
 static const struct insn *single_ready(struct cpu *c, struct block *b)
 {
 	const struct insn *i = &b->insn[1];
@@ -740,7 +814,7 @@ const struct insn *block_alone(struct cpu *c)
 	if (c->code_size != 8 && c->rip > c->seg[SEG_CS].limit)
 		raise_gp(c, NULL, 0);
 	known = block_lookup(c, fetch_gpa(c, linear) | c->mode_key);
-	if (known != NULL && c->code_size == 8) {
+	if (known != NULL && known->second == 0 && c->code_size == 8) {
 		/* After each STI: seldom one that was never decoded. */
 		b->insn[1] = known->insn[1];
 		return single_ready(c, b);
@@ -752,7 +826,7 @@ const struct insn *block_alone(struct cpu *c)
 
 		copy_bytes(bytes + avail, c->ram + second, 15 - avail);
 		avail = 15;
-		len = crossing_decode(c, bytes, off, &b->insn[1]);
+		len = decode(c, bytes, avail, off, &b->insn[1], &d);
 	}
 	if (len == -ENOSPC) {
 		drop_stubs(c);
@@ -813,42 +887,6 @@ void blocks_found_calm(struct cpu *c, uint64_t gpa)
 		b->by_tlb = 0;
 		jit_translate_again(c, b);
 	}
-}
-
-/* 16 bytes from two pages, the last of which is 0. */
-static void crossing_bytes(const uint8_t *first, unsigned off,
-			   const uint8_t *second, uint8_t bytes[16])
-{
-	unsigned shift = 8 * (4096 - off);
-	unsigned __int128 low = *(const unaligned_128 *)(first + 4080);
-	unsigned __int128 high = *(const unaligned_128 *)second;
-
-	low = low >> (128 - shift) | high << shift;
-	*(unaligned_128 *)bytes = low << 8 >> 8;
-}
-
-const struct insn *block_crossing(struct cpu *c)
-{
-	struct block *b = scratch_block(c);
-	unsigned off = c->rip & 4095;
-	_Alignas(8) uint8_t bytes[16];
-	uint64_t first = c->rip - off, second = first + 4096;
-	struct insn i;
-
-	/* Nobody keeps it from becoming a shorter one, for which the second
-	   page does not matter. */
-	if (!tlb_match(c->tlb->exec[tlb_place(first)], first) ||
-	    !tlb_match(c->tlb->exec[tlb_place(second)], second))
-		return NULL;
-	*b = (struct block){.count = 1};
-	c->block = b;
-	c->gpr[17] = first;
-	crossing_bytes(c->ram + fetch_gpa(c, first), off,
-		       c->ram + fetch_gpa(c, second), bytes);
-	if (crossing_decode(c, bytes, off, &i) <= 0)
-		return NULL;
-	c->retired++;
-	return block_single(c, &i);
 }
 
 struct insn *block_single(struct cpu *c, const struct insn *i)

@@ -200,10 +200,18 @@ struct block {
 	/* Translated: the entry by an address, and that from its page. */
 	const void *code, *near;
 	uint32_t landing;   /* in the code, of returns to it (flow.c); or 0 */
+	uint32_t second;    /* of an instruction in two pages: the number of
+			       the other one plus 1; else 0 */
 	uint64_t by_tlb;    /* bit n: what insn[1 + n] accesses is often in no
 			       window */
 	struct insn insn[]; /* count + 2 */
 };
+
+/* Where the other page of an instruction in two is. */
+static inline uint64_t block_second(const struct block *b)
+{
+	return (b->second - 1ull) << 12;
+}
 
 struct jump_entry {
 	uint64_t rip;
@@ -617,13 +625,11 @@ void blocks_drop_all(struct cpu *c);
 void block_unwind(struct cpu *c, const struct insn *i);
 /*
  * The head of the block at c->rip, with REG_RIPBASE set; NULL when its first
- * instruction must run alone (page crossing, limit). May raise.
+ * instruction must run alone (page crossing in 32-bit code, limit). May raise.
  */
 const struct insn *block_find(struct cpu *c);
 /* The one instruction at c->rip, decoded into c's scratch block. */
 const struct insn *block_alone(struct cpu *c);
-/* The same for an instruction in two pages of 64-bit code; NULL: not now. */
-const struct insn *block_crossing(struct cpu *c);
 /* i in the scratch block, whose end is block_single_end(). */
 struct insn *block_single(struct cpu *c, const struct insn *i);
 /* The block with that key, or NULL. */

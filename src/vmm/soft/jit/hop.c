@@ -96,26 +96,37 @@ static uint32_t place_in(const struct jit *jit, const uint8_t *p)
 	return (uint32_t)(p - jit->code.write);
 }
 
-bool hop_emit(struct translation_unit *u, int64_t rel)
+/* Away unless word n is the sum of now. T0 becomes REG_RIPBASE. */
+static void word_check(struct translation_unit *u, uint32_t n, enum away away,
+		       int64_t rel)
 {
-	struct jit *jit = u->c->jit;
 	struct emit *e = &u->e;
+	uint8_t *begin = e->at;
 	struct detour *d;
-	uint32_t n;
 
-	if (!hop_new(u, rel, &n))
-		return false;
-	emit_load_near(e, T1, (uint8_t *)word_of(jit, n));
+	emit_load_near(e, T1, (uint8_t *)word_of(u->c->jit, n));
 	emit_load(e, T0, FRAME(epoch));
 	emit_lea(e, T1, mem_index(T1, T0, 0, 0));
 	emit_load(e, T0, FRAME(rip_base));
 	emit_lea(e, T1, mem_index(T1, T0, 0, 0));
 	emit_pext(e, T1, T1, FRAME(hop_bits));
-	d = go_or(u, AWAY_HOP);
-	if (d != NULL) {
-		d->rel = rel;
-		d->hop = n;
-	}
+	d = go_or(u, away);
+	if (d == NULL)
+		return;
+	d->rel = rel;
+	d->hop = n;
+	d->again = begin;
+}
+
+bool hop_emit(struct translation_unit *u, int64_t rel)
+{
+	struct jit *jit = u->c->jit;
+	struct emit *e = &u->e;
+	uint32_t n;
+
+	if (!hop_new(u, rel, &n))
+		return false;
+	word_check(u, n, AWAY_HOP, rel);
 	lea_emit(u, T0, mem_at(T0, (int32_t)rel));
 	jit->hops.list[n].jump = place_in(jit, emit_jmp(e));
 	return true;
@@ -131,6 +142,50 @@ void hop_detour(struct translation_unit *u, const struct detour *d)
 	away = emit_jmp(&u->e);
 	emit_to(&u->e, away, jit->piece[PIECE_LINK]);
 	jit->hops.list[d->hop].away = place_in(jit, away);
+}
+
+/* -- an instruction in two pages ----------------------------------------------
+ * Where its second page is depends on the same as where a jump there leads.
+ */
+
+bool second_emit(struct translation_unit *u)
+{
+	uint32_t n;
+
+	if (!hop_new(u, 4096, &n))
+		return false;
+	word_check(u, n, AWAY_SECOND, u->b->insn[0].off);
+	return true;
+}
+
+/* Its head in tier 0 looks again, if it is not there. */
+void second_detour(struct translation_unit *u, const struct detour *d)
+{
+	struct jit *jit = u->c->jit;
+	struct emit *e = &u->e;
+	uint8_t *yes;
+
+	emit_mov_imm(e, T0, (uint64_t)((const uint8_t *)u->b - u->c->arena));
+	emit_mov_imm(e, T1, d->hop);
+	emit_to(e, emit_call(e), jit->piece[PIECE_SECOND]);
+	yes = emit_jrcxz(e);
+	target_in_t0(u, d->rel);
+	emit_to(e, emit_jmp(e),
+		jit->code.write + (jit->leave_rip - jit->code.exec));
+	emit_here8(e, yes);
+	emit_to(e, emit_jmp(e), d->again);
+}
+
+bool second_link(struct cpu *c, struct tlb *t, const struct block *b,
+		 uint32_t n)
+{
+	uint64_t gpa;
+
+	if (!jit_code_at(c, t->rip_base + 4096, &gpa) || gpa != block_second(b))
+		return false;
+	target_page_note(c, t->rip_base + 4096);
+	*word_of(c->jit, n) = 0 - (t->rip_base + t->epoch);
+	return true;
 }
 
 /* -- linking

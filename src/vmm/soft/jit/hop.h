@@ -46,4 +46,12 @@ void hop_detour(struct translation_unit *u, const struct detour *d);
 /* Links number n, under way to t->miss_va: where the code is, or NULL. */
 const void *hop_link(struct cpu *c, struct tlb *t, uint32_t n);
 
+/* Before an instruction in two pages: away if the second is not where it was,
+   as far as one knows. */
+bool second_emit(struct translation_unit *u);
+void second_detour(struct translation_unit *u, const struct detour *d);
+/* b's second page is there: word n says so. */
+bool second_link(struct cpu *c, struct tlb *t, const struct block *b,
+		 uint32_t n);
+
 #endif

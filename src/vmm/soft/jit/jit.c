@@ -417,19 +417,3 @@ struct jit_onward jit_system(struct cpu *c, uint64_t at)
 	run_single(c, alone);
 	return onward(c, t);
 }
-
-struct jit_onward jit_crossing(struct cpu *c, uint64_t rip)
-{
-	struct tlb *t = c->tlb;
-	const struct insn *i;
-
-	frame_take(c, t);
-	c->rip = rip;
-	if (!may_go_on(c) || c->debug_code != 0)
-		return (struct jit_onward){NULL, NULL};
-	i = block_crossing(c);
-	if (i == NULL)
-		return (struct jit_onward){NULL, NULL};
-	run_single(c, i);
-	return onward(c, t);
-}

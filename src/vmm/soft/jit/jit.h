@@ -127,6 +127,8 @@ bool jit_translate(struct cpu *c, struct block *b);
    not run any more, which is soon. */
 void jit_again(struct cpu *c, struct block *b, uint64_t rip_base);
 void jit_translate_again(struct cpu *c, struct block *b);
+/* Is code to be run at va in the current table, and nothing in the way? */
+bool jit_code_at(struct cpu *c, uint64_t va, uint64_t *gpa);
 /* The translated block at rip in the current table, or NULL. */
 struct block *jit_find(struct cpu *c, uint64_t rip);
 /* Its code is never entered again. */
@@ -136,8 +138,6 @@ const struct insn *jit_run(struct cpu *c, const struct block *b);
 /* Called by translated code at the end of a block: the instruction, which
    leaves RIP in c->rip, by tier 0. */
 struct jit_onward jit_system(struct cpu *c, uint64_t at);
-/* The same for the instruction at rip, which lies in two pages. */
-struct jit_onward jit_crossing(struct cpu *c, uint64_t rip);
 /* Where its code is entered by an address. */
 const void *block_entry(const struct cpu *c, const struct block *b);
 /* The current table has the code at rip from now on, if there is any. */

@@ -191,22 +191,29 @@ static uint64_t jit_refill(struct cpu *c, uint64_t unused)
 	return 1;
 }
 
-struct block *jit_find(struct cpu *c, uint64_t rip)
+bool jit_code_at(struct cpu *c, uint64_t va, uint64_t *gpa)
 {
 	struct tlb *t = c->tlb;
-	unsigned n = tlb_place(rip);
-	const struct block *b;
+	unsigned n = tlb_place(va);
 	struct translation tr;
+
+	if (c->kick != 0 || t->go == 0 || !jit_is_amid(va))
+		return false;
+	if (!tlb_match(t->exec[n], va) &&
+	    (!mmu_refill(c, va, ACCESS_EXEC, &tr) || c->tlb != t ||
+	     !tlb_match(t->exec[n], va)))
+		return false;
+	*gpa = va + t->addend[n] - (uint64_t)(uintptr_t)c->ram;
+	return true;
+}
+
+struct block *jit_find(struct cpu *c, uint64_t rip)
+{
+	const struct block *b;
 	uint64_t gpa;
 
-	if (c->kick != 0 || t->go == 0 || !jit_is_amid(rip) ||
-	    c->debug_code != 0)
+	if (c->debug_code != 0 || !jit_code_at(c, rip, &gpa))
 		return NULL;
-	if (!tlb_match(t->exec[n], rip) &&
-	    (!mmu_refill(c, rip, ACCESS_EXEC, &tr) || c->tlb != t ||
-	     !tlb_match(t->exec[n], rip)))
-		return NULL;
-	gpa = rip + t->addend[n] - (uint64_t)(uintptr_t)c->ram;
 	b = block_lookup(c, gpa | c->mode_key);
 	if (b == NULL || b->code == NULL)
 		return NULL;
@@ -241,6 +248,17 @@ static uint64_t jit_link(struct cpu *c, uint64_t unused)
 	cpu_calm(c);
 	t->miss_code = hop_link(c, t, (uint32_t)t->miss_what);
 	t->miss_answer = t->miss_code == NULL;
+	return 1;
+}
+
+static uint64_t jit_second(struct cpu *c, uint64_t unused)
+{
+	struct tlb *t = c->tlb;
+	const struct block *b =
+	    (const struct block *)(const void *)(c->arena + t->miss_va);
+
+	cpu_calm(c);
+	t->miss_answer = !second_link(c, t, b, (uint32_t)t->miss_what);
 	return 1;
 }
 
@@ -382,6 +400,8 @@ void pieces_emit(struct cpu *c, struct emit *e)
 	emit_question(e, jit_resolve);
 	jit->piece[PIECE_LINK_C] = e->at;
 	emit_question(e, jit_link);
+	jit->piece[PIECE_SECOND] = e->at;
+	emit_question(e, jit_second);
 	jit->piece[PIECE_LINK] = e->at;
 	emit_link(jit, e);
 	jit->piece[PIECE_TARGET] = e->at;
@@ -390,10 +410,6 @@ void pieces_emit(struct cpu *c, struct emit *e)
 	emit_target(jit, e, true);
 	jit->piece[PIECE_SWITCH] = e->at;
 	emit_switch(e);
-	jit->piece[PIECE_CROSSING] = e->at;
-	emit_load(e, T0, FRAME(rip_base));
-	emit_lea(e, T0, mem_index(T0, T1, 0, 0));
-	emit_onward(e, jit_crossing);
 	jit->piece[PIECE_SYSTEM] = e->at;
 	emit_onward(e, jit_system);
 	emit_fault(jit, e);

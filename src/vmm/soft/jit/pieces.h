@@ -25,9 +25,9 @@ enum jit_piece {
 	   same in 32-bit code, where addresses end at 4 GiB. */
 	PIECE_TARGET,
 	PIECE_TARGET_32,
-	/* Jumped to: the instruction at REG_RIPBASE + T1, which lies in two
-	   pages, by tier 0, and on where it leads to. */
-	PIECE_CROSSING,
+	/* Called: is the second page of the block at T0 in the arena where it
+	   was? Then word T1 says so now (hop.h). */
+	PIECE_SECOND,
 	/* Called: the frame T0 becomes that of the current table, the same but
 	   for the table. */
 	PIECE_SWITCH,

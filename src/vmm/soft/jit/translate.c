@@ -277,8 +277,8 @@ static void detour_emit(struct translation_unit *u, const struct detour *d)
 	case AWAY_LOOKUP:
 		lookup_again_emit(u, d);
 		break;
-	case AWAY_CROSSING:
-		by_piece(u, d->rel, PIECE_CROSSING);
+	case AWAY_SECOND:
+		second_detour(u, d);
 		break;
 	default:
 		target_emit(u, d->rel);
@@ -298,21 +298,6 @@ void kick_check(struct translation_unit *u)
 static bool is_in_page(int64_t rel)
 {
 	return rel >= 0 && rel < 4096;
-}
-
-/* What lies in two pages is in no block. */
-static bool is_crossing(struct translation_unit *u, uint64_t off)
-{
-	const uint8_t *page = u->c->ram + PAGE_BASE(u->b->key & MASK(55, 0));
-	uint8_t bytes[15];
-	unsigned avail = 4096 - (unsigned)off;
-	struct insn i;
-	struct dec d;
-
-	if (u->is_32 || avail >= sizeof(bytes) || u->c->jit->verify != NULL)
-		return false;
-	copy_few(bytes, page + off, avail);
-	return decode(u->c, bytes, avail, (unsigned)off, &i, &d) == -EAGAIN;
 }
 
 /*
@@ -336,10 +321,6 @@ void chain(struct translation_unit *u, uint8_t *place, int64_t rel,
 	to = block_lookup(u->c, key);
 	if (to != NULL && to->code != NULL) {
 		emit_to(&u->e, place, to_write(u->c->jit, to->near));
-		return;
-	}
-	if (is_crossing(u, (uint64_t)rel)) {
-		detour_add(u, AWAY_CROSSING, place, rel);
 		return;
 	}
 	/* The detour for now; the link may overwrite where it leads. */
@@ -392,6 +373,18 @@ static bool same_insn(const struct insn *a, const struct insn *b)
 	return difference == 0;
 }
 
+static void code_bytes(const struct translation_unit *u, uint8_t bytes[15])
+{
+	const struct insn *i = u->i;
+	const uint8_t *page = u->c->ram + PAGE_BASE(u->b->key & MASK(55, 0));
+	unsigned first = MIN(i->len, 4096u - i->off);
+
+	copy_few(bytes, page + i->off, first);
+	if (first < i->len)
+		copy_few(bytes + first, u->c->ram + block_second(u->b),
+			 i->len - first);
+}
+
 /*
  * From a copy: others may write to the page, and have told us nothing yet.
  * Then what is decoded now is not the block's instruction, in any part.
@@ -399,11 +392,10 @@ static bool same_insn(const struct insn *a, const struct insn *b)
 static bool decode_again(struct translation_unit *u)
 {
 	const struct insn *i = u->i;
-	const uint8_t *page = u->c->ram + PAGE_BASE(u->b->key & MASK(55, 0));
 	uint8_t bytes[15];
 	struct insn again;
 
-	copy_few(bytes, page + i->off, i->len);
+	code_bytes(u, bytes);
 	if (decode(u->c, bytes, i->len, i->off, &again, &u->d) != i->len)
 		return false;
 	again.off = i->off;
@@ -502,6 +494,8 @@ static bool walk(struct translation_unit *u)
 {
 	u->k = 0;
 	u->x87 = (struct x87_last){0};
+	if (u->b->second != 0 && !second_emit(u))
+		return false;
 	vec_check(u, vec_need_of(u));
 	u->loop = u->e.at;
 	if (u->c->jit->verify != NULL)
@@ -528,9 +522,9 @@ static bool walk(struct translation_unit *u)
 static size_t detour_bytes(const struct detour *d)
 {
 	static const uint8_t room[] = {
-	    [AWAY_INTERP] = 16, [AWAY_EXIT] = 16,     [AWAY_TARGET] = 16,
-	    [AWAY_CALLED] = 16, [AWAY_LOOKUP] = 28,   [AWAY_HOP] = 24,
-	    [AWAY_PROBE] = 16,  [AWAY_CROSSING] = 16, [AWAY_GUESS] = 16,
+	    [AWAY_INTERP] = 16, [AWAY_EXIT] = 16,   [AWAY_TARGET] = 16,
+	    [AWAY_CALLED] = 16, [AWAY_LOOKUP] = 28, [AWAY_HOP] = 24,
+	    [AWAY_PROBE] = 16,  [AWAY_SECOND] = 48, [AWAY_GUESS] = 16,
 	};
 	size_t bytes = d->probe.bytes != 0 ? 40 : 0; /* refill_emit */
 
@@ -659,8 +653,7 @@ static void tell_perf(const struct translation_unit *u, const uint8_t *begin)
 		return;
 	vec_leave(c);
 	perfmap_add(c->svm->perfmap, jit->code.exec + (begin - jit->code.write),
-		    (size_t)(u->e.at - begin),
-		    c->gpr[17] + u->b->insn[0].off);
+		    (size_t)(u->e.at - begin), c->gpr[17] + u->b->insn[0].off);
 }
 
 /* Its jumps that wait for a target do no more. */
@@ -787,6 +780,8 @@ bool jit_translate(struct cpu *c, struct block *b)
 
 	u->c = c;
 	u->is_32 = c->code_size == 4;
+	if (jit->verify != NULL && b->second != 0)
+		return false;
 	jit->code.used = ALIGN_UP(jit->code.used, 4);
 	make_ready(c);
 	u->room_onward = jit->verify != NULL ? 0 : ONWARD_MAX;

@@ -14,11 +14,11 @@
 
 /* Code beside the usual way, after the block's end. */
 enum away {
-	AWAY_INTERP,   /* the instruction by tier 0, and back */
-	AWAY_EXIT,     /* on with the instruction in tier 0 */
-	AWAY_TARGET,   /* to the target, else on in tier 0 */
-	AWAY_CALLED,   /* the same when the branch cannot be run again */
-	AWAY_CROSSING, /* to a target that lies in two pages */
+	AWAY_INTERP, /* the instruction by tier 0, and back */
+	AWAY_EXIT,   /* on with the instruction in tier 0 */
+	AWAY_TARGET, /* to the target, else on in tier 0 */
+	AWAY_CALLED, /* the same when the branch cannot be run again */
+	AWAY_SECOND, /* of an instruction in two pages: the second, anew */
 	AWAY_LOOKUP, /* of target T0: again, when there is one; else as EXIT */
 	AWAY_HOP,    /* a jump to another page that is not linked */
 	AWAY_PROBE,  /* to the TLB, and back; else probe.away */
