@@ -64,6 +64,7 @@ static struct {
 	/* The round, and the others' progress: about to run, done with it. */
 	atomic_uint round, started[2], arrived;
 	atomic_uint writer;
+	atomic_bool writes_now; /* the device, for the round */
 	uint64_t cases, skipped, differences;
 	atomic_uint written; /* by the device, in this round */
 	atomic_ullong writes;
@@ -154,6 +155,7 @@ static void write_as_device(void)
 {
 	unsigned round = run.round;
 
+	run.writes_now = true;
 	do {
 		guest_dma(run.side[0].g, WORD, word(run.written + 1));
 		run.written++;
@@ -162,6 +164,7 @@ static void write_as_device(void)
 		for (unsigned k = 0; k < run.written % 64; k++)
 			__builtin_ia32_pause();
 	} while (round > run.arrived);
+	run.writes_now = false;
 }
 
 /* Until it is stopped. */
@@ -223,6 +226,9 @@ static void run_together(void)
 			guest_kick(run.side[1].g, true);
 		sched_yield();
 	}
+	/* Its last write must not come to the next case. */
+	while (run.writes_now)
+		sched_yield();
 	run.both_run = false;
 }
 
@@ -251,6 +257,15 @@ static void show(const struct side *s, const char *what, unsigned fault,
 	runs_show("together", &s->end.out[fault]);
 }
 
+/* It went into the value, as code. */
+static bool runs_value(const struct end *end)
+{
+	for (unsigned n = 0; n < end->faults; n++)
+		if (end->out[n].rip - (WORD + 4) < 4)
+			return true;
+	return false;
+}
+
 /* Both alone, in tier 0. False: endless, or it looks at or writes to the code,
    which is not the same at all times. */
 static bool run_alone(void)
@@ -271,7 +286,7 @@ static bool run_alone(void)
 			guest_forget(run.solo);
 			run.ticks = 0;
 			run_side(s, run.solo, 0, end);
-			if (end->stopped ||
+			if (end->stopped || runs_value(end) ||
 			    memcmp(code, (void *)(uintptr_t)TEST_CODE, 4096) !=
 				0)
 				return false;
