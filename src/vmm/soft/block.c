@@ -39,12 +39,19 @@ struct entry {
 #define BYTES_PER_ENTRY 128
 #define KEY_GONE        (~0ull)
 
+/* As many as fill the arena, or nearly. */
+#define NOTED_MAX (64 * 1024)
+
 struct block_cache {
 	struct entry *entry;
 	unsigned entry_bits;
 	struct block *page[1 << PAGE_BITS];
 	uint8_t *arena;
 	size_t used, size;
+	/* Pages with blocks since the arena was emptied, some more than once;
+	   > NOTED_MAX: lost. */
+	uint32_t noted_page[NOTED_MAX];
+	unsigned noted;
 	/* One instruction and its end, for block_alone. */
 	_Alignas(
 	    64) uint8_t scratch[sizeof(struct block) + 3 * sizeof(struct insn)];
@@ -410,24 +417,33 @@ void blocks_drop_all(struct cpu *c)
 	lose_all(c);
 }
 
-/*
- * No block runs, and what they were is written over: none has to be told.
- * They are met as they lie, by the page each would be a miss of the host's
- * caches.
- */
-void blocks_flush(struct cpu *c)
+static void forget_all_code(struct cpu *c)
 {
-	struct block_cache *cache = c->blocks;
+	const struct block_cache *cache = c->blocks;
 	const struct block *b;
 
+	if (cache->noted <= NOTED_MAX) {
+		for (unsigned n = 0; n < cache->noted; n++)
+			forget_code(c, (uint64_t)cache->noted_page[n] << 12);
+		return;
+	}
 	for (size_t at = 0; at < cache->used; at += block_size(b->count)) {
 		b = (const struct block *)(void *)(cache->arena + at);
 		if (b->key != KEY_GONE)
 			forget_code(c, block_gpa(b));
 	}
+}
+
+/* No block runs, and what they were is written over: none has to be told. */
+void blocks_flush(struct cpu *c)
+{
+	struct block_cache *cache = c->blocks;
+
+	forget_all_code(c);
 	lose_all(c);
 	jit_flush(c);
 	cache->used = 0;
+	cache->noted = 0;
 	c->block = NULL;
 }
 
@@ -489,6 +505,14 @@ static bool is_protected(const struct cpu *c, uint64_t gpa)
 /* While we wait for others, one may ask us to drop the page. */
 static void protect(struct cpu *c, uint64_t gpa)
 {
+	struct block_cache *cache = c->blocks;
+
+	if (is_protected(c, gpa))
+		return;
+	if (cache->noted < NOTED_MAX)
+		cache->noted_page[cache->noted] = (uint32_t)(gpa >> 12);
+	if (cache->noted <= NOTED_MAX)
+		cache->noted++;
 	do
 		smc_protect(c, gpa);
 	while (!is_protected(c, gpa));

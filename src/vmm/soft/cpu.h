@@ -65,7 +65,7 @@ struct target {
 
 /* Places that were filled, so that emptying costs what filling did. */
 #define TLB_JOURNAL     4096
-#define TARGET_JOURNAL  16384
+#define TARGET_JOURNAL  (128u * 1024)
 #define TLB_HUGE        8
 /* gcc has code in five thousand pages. */
 #define PAGE_SET_BITS   16
