@@ -181,7 +181,9 @@ bool second_link(struct cpu *c, struct tlb *t, const struct block *b,
 {
 	uint64_t gpa;
 
-	if (!jit_code_at(c, t->rip_base + 4096, &gpa) || gpa != block_second(b))
+	/* To walk the tables may have dropped the block. */
+	if (!jit_code_at(c, t->rip_base + 4096, &gpa) || b->code == NULL ||
+	    gpa != block_second(b))
 		return false;
 	target_page_note(c, t->rip_base + 4096);
 	*word_of(c->jit, n) = 0 - (t->rip_base + t->epoch);
