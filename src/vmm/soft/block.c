@@ -538,10 +538,14 @@ static uint64_t fetch_gpa(struct cpu *c, uint64_t va)
 /* Else the block is no more. May raise, at its instruction. */
 static bool second_holds(struct cpu *c, const struct block *b)
 {
-	uint64_t rip = c->gpr[17] + b->insn[0].off;
+	uint64_t rip = c->gpr[17] + b->insn[0].off, gpa;
 
 	c->rip = rip;
-	if (fetch_gpa(c, PAGE_BASE(rip) + 4096) == block_second(b))
+	gpa = fetch_gpa(c, PAGE_BASE(rip) + 4096);
+	/* To walk the tables may have dropped it. */
+	if (b->key == KEY_GONE)
+		return false;
+	if (gpa == block_second(b))
 		return true;
 	blocks_drop_page(c, block_gpa(b));
 	return false;

@@ -133,6 +133,7 @@ static void tlb_clear(struct tlb *t)
 	window_clear(t);
 	t->has_windows = false;
 	t->kicks = 0;
+	t->faulted = 0;
 }
 
 /* Probes remember no more pages than slots hold, tlb_fill() sees to that. */

@@ -133,7 +133,6 @@ bool window_kick(struct cpu *c)
 	if (t->has_windows || !window_possible(c, t) || ++t->kicks < KICKS)
 		return false;
 	t->has_windows = true;
-	t->faulted = 0;
 	c->vcpu->stats[VM_STAT_WINDOW_SPACES]++;
 	targets_clear(t);
 	mmu_mode_changed(c);

@@ -185,6 +185,7 @@ static void sample(struct cpu *c)
 	c->gpr[17] = PAGE_BASE(c->rip);
 	if (same >= JIT_SAMPLES / 8)
 		blocks_found_hot(c, gpa);
+	/* Lists of blocks are long. */
 	if (jit->samples % 8 == 0 && c->tlb->has_windows && faults_are_few(c))
 		blocks_found_calm(c, gpa);
 }
