@@ -151,10 +151,8 @@ static void run_amid(struct side *s)
  * ----------------------------------------------------------------- */
 
 /* Until the second is done. */
-static void write_as_device(void)
+static void write_as_device(unsigned round)
 {
-	unsigned round = run.round;
-
 	run.writes_now = true;
 	do {
 		guest_dma(run.side[0].g, WORD, word(run.written + 1));
@@ -203,8 +201,11 @@ static void *second(void *unused)
 static void *device(void *unused)
 {
 	while (!run.done) {
-		if (run.writer == DEVICE && run.started[1] != run.round)
-			write_as_device();
+		/* Whose round it is was said before it began. */
+		unsigned round = run.round;
+
+		if (run.writer == DEVICE && run.started[1] != round)
+			write_as_device(round);
 		sched_yield();
 	}
 	return unused;
@@ -342,6 +343,8 @@ static void run_case(uint64_t number, uint64_t seed)
 		run.skipped++;
 		return;
 	}
+	/* The device waits for the next round: not until the code is there. */
+	run.started[1] = run.round;
 	run.writer = (unsigned)(number % WRITERS);
 	run.written = note(TEST_OFF_2)[1] = 0;
 	put_code(&run.side[0].b);
