@@ -7,6 +7,7 @@
 
 #define V             0x200000000000ull /* a free PML4 slot */
 #define HOT           200
+#define AMID          0x7fff40000000ull /* 3 GiB below the canonical limit */
 #define VECTOR        0x92
 #define TICK          0x93
 #define IF            BIT(9)
@@ -387,6 +388,22 @@ static void crossings(void)
 		}
 	}
 	check_eq(bad, 0, "instructions across a page, at every place");
+	/* Such a page is in no TLB. */
+	put_across(pieces, sizeof(pieces), 6);
+	/* DR0: stores of a byte. */
+	__asm__ volatile("mov %0, %%dr0" ::"r"(V + 4096 + 0x800));
+	__asm__ volatile("mov %0, %%dr7" ::"r"(0x10003ull));
+	for (unsigned n = 0; n < HOT; n++)
+		bad += call(V + 4090, 0) != base;
+	__asm__ volatile("mov %0, %%dr7" ::"r"(0ull));
+	check_eq(bad, 0, "its second page has a data breakpoint");
+	map_page(AMID - 4096, address(page[0]) | PTE_P);
+	map_page(AMID, address(page[1]) | PTE_P);
+	for (unsigned n = 0; n < HOT; n++)
+		bad += call(AMID - 6, 0) != base;
+	check_eq(bad, 0, "up to where code is too far up to be translated");
+	map_page(AMID - 4096, 0);
+	map_page(AMID, 0);
 	/* Its other page is another, and then none. */
 	put_across(pieces, sizeof(pieces), 6);
 	for (unsigned n = 0; n < 4096; n++)

@@ -74,6 +74,11 @@ static uint64_t code_mask(const struct cpu *c, uint64_t rip)
 
 static bool second_holds(struct cpu *c, const struct block *b);
 
+static bool in_tlb(const struct cpu *c, uint64_t va)
+{
+	return tlb_match(c->tlb->exec[tlb_place(va)], va);
+}
+
 /* A block's head: looks up, counts, goes on. */
 static const struct insn *exec_head(struct cpu *c, const struct insn *i)
 {
@@ -100,8 +105,13 @@ static const struct insn *exec_translated(struct cpu *c, const struct insn *i)
 	if (unlikely(c->kick != 0 || c->tlb->go == 0 || c->align_check ||
 		     !jit_is_amid(rip)))
 		return exec_head(c, i);
-	if (unlikely(b->second != 0) && !second_holds(c, b))
-		return NULL;
+	if (unlikely(b->second != 0)) {
+		if (!second_holds(c, b))
+			return NULL;
+		/* Translated code finds it by the TLB only. */
+		if (!in_tlb(c, PAGE_BASE(rip) + 4096))
+			return exec_head(c, i);
+	}
 	target_note(c, rip, rip, block_entry(c, b));
 	return jit_run(c, b);
 }
@@ -520,11 +530,10 @@ static void protect(struct cpu *c, uint64_t gpa)
 
 static uint64_t fetch_gpa(struct cpu *c, uint64_t va)
 {
-	unsigned n = tlb_place(va);
 	uint64_t gpa;
 
-	if (tlb_match(c->tlb->exec[n], va))
-		return va + c->tlb->addend[n] - (uint64_t)c->ram;
+	if (in_tlb(c, va))
+		return va + c->tlb->addend[tlb_place(va)] - (uint64_t)c->ram;
 	gpa = mmu_translate(c, NULL, va, ACCESS_EXEC);
 	if (mem_is_readable(&c->svm->vm->mem, PAGE_BASE(gpa), 4096))
 		return gpa;
@@ -642,21 +651,6 @@ static void page_add(struct cpu *c, struct block *b)
 	*slot = b;
 }
 
-/* It is made, but for its instructions. */
-static void block_enter(struct cpu *c, struct block *b, unsigned off)
-{
-	bool warms = c->jit != NULL && c->mode_key & MODE_KEY_FLAT;
-
-	b->insn[0] = (struct insn){.exec = warms ? exec_warm : exec_head,
-				   .off = (uint16_t)off};
-	b->insn[b->count + 1] =
-	    (struct insn){.exec = exec_tail, .off = (uint16_t)(off + b->bytes)};
-	c->blocks->used += block_size(b->count);
-	entry_add(c->blocks, b);
-	page_add(c, b);
-	c->vcpu->stats[VM_STAT_BLOCKS_DECODED]++;
-}
-
 /* Programs without windows have warmed it up, as far as it was to be. */
 static uint16_t heat_so_far(const struct cpu *c, uint64_t key)
 {
@@ -666,6 +660,30 @@ static uint16_t heat_so_far(const struct cpu *c, uint64_t key)
 		return 0;
 	b = block_lookup(c, key & ~MODE_KEY_WINDOWS);
 	return b == NULL ? 0 : b->code != NULL ? c->jit->hot - 1 : b->heat;
+}
+
+/* Its instructions are there, count and bytes of them. */
+static void block_enter(struct cpu *c, struct block *b, uint64_t gpa,
+			uint32_t second)
+{
+	bool warms = c->jit != NULL && c->mode_key & MODE_KEY_FLAT;
+	uint64_t key = gpa | c->mode_key;
+	unsigned off = gpa & 4095;
+
+	*b = (struct block){.key = key,
+			    .second = second,
+			    .heat = heat_so_far(c, key),
+			    .is_hot = c->jit != NULL && c->jit->all_hot,
+			    .count = b->count,
+			    .bytes = b->bytes};
+	b->insn[0] = (struct insn){.exec = warms ? exec_warm : exec_head,
+				   .off = (uint16_t)off};
+	b->insn[b->count + 1] =
+	    (struct insn){.exec = exec_tail, .off = (uint16_t)(off + b->bytes)};
+	c->blocks->used += block_size(b->count);
+	entry_add(c->blocks, b);
+	page_add(c, b);
+	c->vcpu->stats[VM_STAT_BLOCKS_DECODED]++;
 }
 
 /*
@@ -723,13 +741,9 @@ static struct block *crossing_make(struct cpu *c, uint64_t gpa)
 	len = decode(c, bytes, sizeof(bytes), off, &b->insn[1], &d);
 	if (len <= (int)first)
 		return NULL;
-	*b = (struct block){.key = gpa | c->mode_key,
-			    .second = (uint32_t)(second >> 12) + 1,
-			    .heat = heat_so_far(c, gpa | c->mode_key),
-			    .is_hot = c->jit != NULL && c->jit->all_hot,
-			    .count = 1,
-			    .bytes = (uint16_t)len};
-	block_enter(c, b, off);
+	b->count = 1;
+	b->bytes = (uint16_t)len;
+	block_enter(c, b, gpa, (uint32_t)(second >> 12) + 1);
 	second_note(c, b);
 	return b;
 }
@@ -752,12 +766,7 @@ static struct block *block_make(struct cpu *c, uint64_t gpa, uint64_t rip)
 	}
 	if (b->count == 0)
 		return c->code_size == 8 ? crossing_make(c, gpa) : NULL;
-	*b = (struct block){.key = gpa | c->mode_key,
-			    .heat = heat_so_far(c, gpa | c->mode_key),
-			    .is_hot = c->jit != NULL && c->jit->all_hot,
-			    .count = b->count,
-			    .bytes = b->bytes};
-	block_enter(c, b, off);
+	block_enter(c, b, gpa, 0);
 	return b;
 }
 

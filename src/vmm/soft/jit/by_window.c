@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * Operands that translated code reaches by a window (window.h): user code that
- * takes much of the time. What leads there from an address is found in one of
- * two ways:
+ * Operands that translated code reaches by a window (window.h): user code of
+ * programs that run long. What leads there from an address is found in one of
+ * two ways, unless it is held already:
  *
  *	looked up by bits 46 to 36 of the base register, in two instructions,
- *	which the access waits for: where the base is known early, as the
- *	stack's is, RIP, and what a loop steps by a constant;
+ *	which the access waits for: in code that is not hot, and where the base
+ *	is known early, as the stack's is, RIP, and what a loop steps by a
+ *	constant;
  *
  *	guessed to be the same as last time, and checked by a branch, in six:
  *	the access waits for nothing.

@@ -8,7 +8,7 @@
 #include "vmm/soft/jit/translate.h"
 #include "vmm/soft/window.h"
 
-/* Of the code cache that an access takes at least, with its way out. */
+/* Of the code cache, for each access there may be; others go by the TLB. */
 #define ACCESS_BYTES 64
 
 /* -- accesses -----------------------------------------------------------------

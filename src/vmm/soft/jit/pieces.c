@@ -197,7 +197,7 @@ bool jit_code_at(struct cpu *c, uint64_t va, uint64_t *gpa)
 	unsigned n = tlb_place(va);
 	struct translation tr;
 
-	if (c->kick != 0 || t->go == 0 || !jit_is_amid(va))
+	if (c->kick != 0 || t->go == 0)
 		return false;
 	if (!tlb_match(t->exec[n], va) &&
 	    (!mmu_refill(c, va, ACCESS_EXEC, &tr) || c->tlb != t ||
@@ -212,7 +212,8 @@ struct block *jit_find(struct cpu *c, uint64_t rip)
 	const struct block *b;
 	uint64_t gpa;
 
-	if (c->debug_code != 0 || !jit_code_at(c, rip, &gpa))
+	if (c->debug_code != 0 || !jit_is_amid(rip) ||
+	    !jit_code_at(c, rip, &gpa))
 		return NULL;
 	b = block_lookup(c, gpa | c->mode_key);
 	if (b == NULL || b->code == NULL)
