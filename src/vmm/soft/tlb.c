@@ -47,10 +47,17 @@ static bool set_has(const uint64_t *set, unsigned bits, uint64_t key)
 /* -- emptying
  * ---------------------------------------------------------------------- */
 
-/* Of a page whose place is half a table away. */
+/*
+ * What no address at place n is found by. 0 is page 0, which only place 0 can
+ * have, and what begins below it and wraps, in the last place; those have a
+ * page from half a table away. So an empty table is all zero, and takes no
+ * memory.
+ */
 static uint64_t tag_none(unsigned n)
 {
-	return 0 - ((uint64_t)(n ^ TLB_SIZE / 2) << 12);
+	bool is_page_0 = n == 0 || n == TLB_SIZE - 1;
+
+	return is_page_0 ? 0 - ((uint64_t)(n ^ TLB_SIZE / 2) << 12) : 0;
 }
 
 /* Who guessed site_none would go by the addend: to nowhere. */
@@ -207,7 +214,8 @@ static struct tlb *table_create(struct cpu *c, unsigned id, uint64_t none)
 	t->over_page = PAGE_BITS;
 	t->df_bit = RFLAGS_DF;
 	window_init(c, t);
-	t->has_global = true; /* so that all of it is cleared */
+	slot_clear(t, 0);
+	slot_clear(t, TLB_SIZE - 1);
 	tlb_clear(t);
 	return t;
 }
