@@ -10,6 +10,7 @@
 #include <lz4.h>
 #include <lzma.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <zlib.h>
 #include <zstd.h>
 
@@ -191,12 +192,40 @@ static int run_gzip(struct unpack_job *job, struct err *err)
 	return run_codec(job, &gzip, err);
 }
 
+#define HUGE_PAGE (2 * MiB)
+
+/* The dictionary in huge pages: to come for 4 KiB at a time costs a tenth of
+   what unpacking does, on a host that is a guest itself. */
+static void *xz_alloc(void *opaque, size_t count, size_t size)
+{
+	uint64_t bytes = (uint64_t)count * size;
+	void *p;
+
+	(void)opaque;
+	if (bytes < HUGE_PAGE)
+		return malloc(bytes);
+	bytes = ALIGN_UP(bytes, HUGE_PAGE);
+	p = aligned_alloc(HUGE_PAGE, bytes);
+	if (p != NULL)
+		madvise(p, bytes, MADV_HUGEPAGE);
+	return p;
+}
+
+static void xz_free(void *opaque, void *p)
+{
+	(void)opaque;
+	free(p);
+}
+
 static void *xz_start(void)
 {
+	static const lzma_allocator memory = {xz_alloc, xz_free, NULL};
 	lzma_stream *xz = calloc(1, sizeof(*xz));
 
-	if (xz != NULL &&
-	    lzma_stream_decoder(xz, XZ_MEMORY_MAX, 0) != LZMA_OK) {
+	if (xz == NULL)
+		return NULL;
+	xz->allocator = &memory;
+	if (lzma_stream_decoder(xz, XZ_MEMORY_MAX, 0) != LZMA_OK) {
 		free(xz);
 		return NULL;
 	}
