@@ -57,37 +57,82 @@ INLINE void end(struct emit *e, const uint8_t aside[LONGEST], uint8_t *p)
 
 #define BIT_OF(reg) (1u << ((reg)&15))
 
-/* Of the opcodes that there are most of; for the others all that they name,
-   and what some write without naming it. */
+#define ACCUMULATORS (1u << HOST_RAX | 1u << HOST_RDX)
+
+/* reg is a bit for ModRM.reg, which may be a part of the opcode. What is not
+   here may write to all that it names, and to what it does not. */
+INLINE unsigned written_map_1(uint8_t opcode, unsigned reg, unsigned rm)
+{
+	if (opcode < 0x38 && (opcode & 4) == 0)
+		return opcode & 2 ? reg : rm;
+	switch (opcode) {
+	case 0x38 ... 0x3b: /* CMP */
+	case 0x84:          /* TEST */
+	case 0x85:
+		return 0;
+	case 0x63: /* MOVSXD, IMUL, MOV, LEA */
+	case 0x69:
+	case 0x6b:
+	case 0x8a:
+	case 0x8b:
+	case 0x8d:
+		return reg;
+	case 0x80 ... 0x83: /* ADD ... CMP */
+	case 0x88:          /* MOV, shifts, INC and DEC */
+	case 0x89:
+	case 0xc6:
+	case 0xc7:
+	case 0xc0:
+	case 0xc1:
+	case 0xd0 ... 0xd3:
+	case 0xfe:
+	case 0xff:
+		return rm;
+	case 0xf6: /* TEST, NOT, NEG; MUL to IDIV */
+	case 0xf7:
+		return reg < 1u << 4 ? rm : ACCUMULATORS;
+	default:
+		return reg | rm | ACCUMULATORS;
+	}
+}
+
+INLINE unsigned written_map_0f(uint8_t opcode, unsigned reg, unsigned rm)
+{
+	switch (opcode) {
+	case 0x40 ... 0x4f: /* CMOVcc, IMUL, POPCNT, BSF, BSR, MOVZX, MOVSX */
+	case 0xaf:
+	case 0xb6 ... 0xb8:
+	case 0xbc ... 0xbf:
+		return reg;
+	case 0x90 ... 0x9f: /* SETcc, BTS, SHLD, SHRD, BTR, BTC */
+	case 0xa4:
+	case 0xa5:
+	case 0xab ... 0xad:
+	case 0xb3:
+	case 0xba:
+	case 0xbb:
+		return rm;
+	case 0xa3: /* BT */
+		return 0;
+	default:
+		return reg | rm | ACCUMULATORS;
+	}
+}
+
+/* Of general registers; what vector instructions write others know. */
 INLINE unsigned written_by(const struct op *op, unsigned reg, unsigned rm)
 {
-	unsigned both = reg | rm,
-		 accumulators = 1u << HOST_RAX | 1u << HOST_RDX;
-
+	if (op->vex && op->opcode == 0xf3) /* BLSR and the like */
+		return BIT_OF(op->vvvv);
+	if (op->vex && op->opcode == 0xf6) /* MULX */
+		return reg | BIT_OF(op->vvvv);
 	if (op->vex || op->evex)
-		return both | accumulators | BIT_OF(op->vvvv);
-	if (op->map == MAP_1) {
-		if (op->opcode < 0x38 && (op->opcode & 4) == 0)
-			return op->opcode & 2 ? reg : rm;
-		if (op->opcode >= 0x38 && op->opcode < 0x3c)
-			return 0; /* CMP */
-		if (op->opcode >= 0x80 && op->opcode <= 0x83)
-			return rm;
-		if (op->opcode == 0x84 || op->opcode == 0x85)
-			return 0; /* TEST */
-		if (op->opcode == 0x88 || op->opcode == 0x89 ||
-		    op->opcode == 0xc6 || op->opcode == 0xc7)
-			return rm; /* MOV */
-		if (op->opcode == 0x8a || op->opcode == 0x8b ||
-		    op->opcode == 0x8d)
-			return reg; /* MOV, LEA */
-	}
-	/* CMOVcc, MOVZX, MOVSX */
-	if (op->map == MAP_0F &&
-	    (op->opcode >> 4 == 4 || op->opcode == 0xb6 || op->opcode == 0xb7 ||
-	     op->opcode == 0xbe || op->opcode == 0xbf))
 		return reg;
-	return both | accumulators;
+	if (op->map == MAP_1)
+		return written_map_1(op->opcode, reg, rm);
+	if (op->map == MAP_0F)
+		return written_map_0f(op->opcode, reg, rm);
+	return reg | rm | ACCUMULATORS;
 }
 
 /* -- prefixes and opcode: p is where they go, and then behind them -------- */
@@ -176,6 +221,8 @@ INLINE void op_reg(struct emit *e, struct op op, unsigned reg, unsigned rm)
 		p = legacy(p, &op, reg & 8, false, rm & 8, need_rex);
 	end(e, aside, modrm(p, 3, reg, rm));
 	e->wrote |= (uint16_t)written_by(&op, BIT_OF(reg), BIT_OF(rm));
+	if (op.no_rex)
+		e->wrote |= MASK(3, 0); /* AH is RAX */
 }
 
 /* can_small: a byte's displacement is that, and no multiple (EVEX). */

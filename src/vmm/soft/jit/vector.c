@@ -68,6 +68,7 @@ bool translate_vector(struct translation_unit *u)
 	unsigned reg = row->ext >= 0 ? (unsigned)row->ext : u->d.reg;
 	unsigned rm = u->d.rm;
 	struct mem at = {.base = HOST_NONE};
+	uint16_t wrote;
 
 	if (!is_plain_vector(row) || (mem && !address_possible(u)))
 		return false;
@@ -90,6 +91,7 @@ bool translate_vector(struct translation_unit *u)
 		if (host == T1)
 			emit_load(&u->e, T1, slot_of(guest));
 	}
+	wrote = u->e.wrote;
 	if (row->attr & S_NOMODRM)
 		emit_op_plain(&u->e, vector_op(u));
 	else if (mem)
@@ -97,6 +99,7 @@ bool translate_vector(struct translation_unit *u)
 	else
 		emit_op_reg(&u->e, vector_op(u), reg, rm);
 	immediates(u);
+	u->e.wrote = (uint16_t)(wrote | (host != HOST_NONE ? 1u << host : 0));
 	if (host == T1 && (row->attr & (S_GREG | S_GOUT)))
 		emit_store(&u->e, slot_of(guest), T1);
 	if (row->attr & S_STRING && row->op & 1) /* an index: PCMPxSTRI */

@@ -84,16 +84,20 @@ void x87_detour(struct translation_unit *u, const struct detour *d)
 /* -- instructions ------------------------------------------------------------
  */
 
+/* Only FNSTSW AX writes to a general register. */
 static void itself(struct translation_unit *u, struct mem at)
 {
 	struct op op = {.map = MAP_1, .opcode = u->row->op};
+	uint16_t wrote = u->e.wrote;
 
 	if (u->i->flags & INSN_MEM) {
 		emit_op_mem(&u->e, op, u->d.modrm >> 3 & 7, at);
-		return;
+	} else {
+		emit_byte(&u->e, u->row->op);
+		emit_byte(&u->e, u->d.modrm);
 	}
-	emit_byte(&u->e, u->row->op);
-	emit_byte(&u->e, u->d.modrm);
+	if (u->row->exec != exec_fnstsw_ax)
+		u->e.wrote = wrote;
 }
 
 /* Its value may change while it is looked at: from a copy. Away when it does
