@@ -49,7 +49,9 @@ static const struct how hows[] = {
     {"tier 1 with windows", GUEST_TIER1, PROBES_WINDOWS},
     {"tier 1 with guesses", GUEST_TIER1, PROBES_GUESSES},
     {"verify", GUEST_VERIFY, PROBES_TLB},
-    {"verify with sites", GUEST_VERIFY, PROBES_SITES}};
+    {"verify with sites", GUEST_VERIFY, PROBES_SITES},
+    {"verify with windows", GUEST_VERIFY, PROBES_WINDOWS},
+    {"verify with guesses", GUEST_VERIFY, PROBES_GUESSES}};
 
 static struct guest *guest_make(const struct how *how)
 {

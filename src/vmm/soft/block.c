@@ -951,6 +951,18 @@ const struct block *block_of(const struct insn *i)
 	return container_of(i, struct block, insn[0]);
 }
 
+void block_bytes(const struct cpu *c, const struct block *b,
+		 const struct insn *i, uint8_t bytes[15])
+{
+	const uint8_t *page = c->ram + PAGE_BASE(b->key & MASK(55, 0));
+	unsigned first = MIN(i->len, 4096u - i->off);
+
+	copy_few(bytes, page + i->off, first);
+	if (first < i->len)
+		copy_few(bytes + first, c->ram + block_second(b),
+			 i->len - first);
+}
+
 bool block_is_scratch(const struct cpu *c)
 {
 	return c->block == scratch_block(c);

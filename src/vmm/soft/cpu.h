@@ -644,6 +644,9 @@ void blocks_found_hot(struct cpu *c, uint64_t gpa);
 void blocks_found_calm(struct cpu *c, uint64_t gpa);
 /* That of instruction i, which is in the arena. */
 const struct block *block_of(const struct insn *i);
+/* What i, of b, is in memory now: its bytes and no more. */
+void block_bytes(const struct cpu *c, const struct block *b,
+		 const struct insn *i, uint8_t bytes[15]);
 /* Is the scratch block being run? */
 bool block_is_scratch(const struct cpu *c);
 /* Was the block of instruction i dropped? */

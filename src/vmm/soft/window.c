@@ -73,7 +73,7 @@ static uint64_t addend_of(const uint8_t *host, unsigned n)
 
 void windows_create(struct cpu *c)
 {
-	if (c->svm->jit_bytes != 0 && !c->svm->jit_verify)
+	if (c->svm->jit_bytes != 0)
 		c->window_nothing = reserve();
 }
 
@@ -490,6 +490,14 @@ bool window_map(struct cpu *c, struct tlb *t, uint64_t va, bool write,
 		drop(t, p);
 	}
 	return map_large(c, t, va, tr) || map_small(c, t, va, tr);
+}
+
+bool window_may_write(const struct tlb *t, uint64_t va)
+{
+	const struct window_page *p =
+	    t->pages != NULL ? find_any(t->pages, va) : NULL;
+
+	return p != NULL && p->write;
 }
 
 /* As if for reading: whoever is about to write there comes again, or has the D

@@ -19,7 +19,7 @@
 /* For a new table: nothing is there. The vCPU's place of nothing must be. */
 void window_init(struct cpu *c, struct tlb *t);
 /* Where what is in no window leads to, for all tables. A process that may not
-   have so many addresses does without windows, as does verify. */
+   have so many addresses does without windows. */
 void windows_create(struct cpu *c);
 void windows_destroy(struct cpu *c);
 /* May a program's table have them? */
@@ -38,6 +38,7 @@ bool window_map(struct cpu *c, struct tlb *t, uint64_t va, bool write,
 /* The program's code goes on after a #PF: its page is mapped if it is there
    now, as it is about to be accessed. */
 void window_answer(struct cpu *c, struct tlb *t);
+bool window_may_write(const struct tlb *t, uint64_t va);
 /* The page of va goes, all of a large one; all pages go. */
 void window_drop(struct tlb *t, uint64_t va);
 void window_clear(struct tlb *t);

@@ -24,8 +24,7 @@ int faults_create(struct jit *jit)
 	f->access = calloc(f->max, sizeof(*f->access));
 	if (f->access == NULL)
 		return -ENOMEM;
-	if (jit->verify == NULL)
-		faults_watch(f);
+	faults_watch(f);
 	return 0;
 }
 

@@ -170,18 +170,18 @@ static void leave_emit(struct translation_unit *u, unsigned k)
 }
 
 static void call_emit(struct translation_unit *u, enum jit_call call,
-		      const struct insn *i)
+		      uint64_t arg)
 {
 	struct jit *jit = u->c->jit;
 
-	emit_mov_imm(&u->e, T0, arena_offset(u, i));
+	emit_mov_imm(&u->e, T0, arg);
 	emit_to(&u->e, emit_call(&u->e),
 		jit->code.write + (jit->call[call] - jit->code.exec));
 }
 
 static void interp_emit(struct translation_unit *u, const struct detour *d)
 {
-	call_emit(u, JIT_CALL_INTERP, &u->b->insn[1 + d->k]);
+	call_emit(u, JIT_CALL_INTERP, arena_offset(u, &u->b->insn[1 + d->k]));
 	emit_to(&u->e, emit_jmp(&u->e), d->back);
 }
 
@@ -373,18 +373,6 @@ static bool same_insn(const struct insn *a, const struct insn *b)
 	return difference == 0;
 }
 
-static void code_bytes(const struct translation_unit *u, uint8_t bytes[15])
-{
-	const struct insn *i = u->i;
-	const uint8_t *page = u->c->ram + PAGE_BASE(u->b->key & MASK(55, 0));
-	unsigned first = MIN(i->len, 4096u - i->off);
-
-	copy_few(bytes, page + i->off, first);
-	if (first < i->len)
-		copy_few(bytes + first, u->c->ram + block_second(u->b),
-			 i->len - first);
-}
-
 /*
  * From a copy: others may write to the page, and have told us nothing yet.
  * Then what is decoded now is not the block's instruction, in any part.
@@ -395,7 +383,7 @@ static bool decode_again(struct translation_unit *u)
 	uint8_t bytes[15];
 	struct insn again;
 
-	code_bytes(u, bytes);
+	block_bytes(u->c, u->b, i, bytes);
 	if (decode(u->c, bytes, i->len, i->off, &again, &u->d) != i->len)
 		return false;
 	again.off = i->off;
@@ -425,20 +413,36 @@ static bool ends_here(const struct translation_unit *u)
 	return u->i->exec == exec_ud || (u->o != NULL && u->o->attr & OP_END);
 }
 
+/* What T0 leads to is held meanwhile. */
+static void verify_emit(struct translation_unit *u, enum jit_call call,
+			uint64_t arg)
+{
+	uint16_t wrote = u->e.wrote;
+
+	emit_store(&u->e, FRAME(scratch), T0);
+	call_emit(u, call, arg);
+	emit_load(&u->e, T0, FRAME(scratch));
+	u->e.wrote = wrote;
+}
+
 /* With soft.jit=verify, tier 0 runs it, too (verify.h). */
 static bool by_rule_verified(struct translation_unit *u)
 {
 	struct emit begin = u->e;
 	bool branch = ends_here(u);
+	uint64_t place = arena_offset(u, u->i);
 
-	call_emit(u, branch ? JIT_CALL_BRANCH : JIT_CALL_BEFORE, u->i);
+	verify_emit(u, branch ? JIT_CALL_BRANCH : JIT_CALL_BEFORE, place);
+	if (u->held == HOST_NONE)
+		u->e.wrote = 0; /* who holds wants more than this one's */
 	if (!by_rule(u)) {
 		u->e = begin;
 		return false;
 	}
 	x87_settle(u);
 	if (!branch)
-		call_emit(u, JIT_CALL_AFTER, u->i);
+		verify_emit(u, JIT_CALL_AFTER,
+			    place | (uint64_t)u->e.wrote << 32);
 	return true;
 }
 
@@ -454,7 +458,7 @@ static void instruction(struct translation_unit *u)
 			return;
 		}
 		x87_settle(u);
-		call_emit(u, JIT_CALL_INTERP, u->i);
+		call_emit(u, JIT_CALL_INTERP, arena_offset(u, u->i));
 	}
 	accesses_end(u);
 	held_settle(u);
@@ -499,7 +503,7 @@ static bool walk(struct translation_unit *u)
 	vec_check(u, vec_need_of(u));
 	u->loop = u->e.at;
 	if (u->c->jit->verify != NULL)
-		call_emit(u, JIT_CALL_ARRIVAL, &u->b->insn[0]);
+		call_emit(u, JIT_CALL_ARRIVAL, arena_offset(u, &u->b->insn[0]));
 	for (u->k = 0; u->k < u->b->count && !u->ended; u->k++) {
 		u->i = &u->b->insn[1 + u->k];
 		if (!decode_again(u))
@@ -780,8 +784,6 @@ bool jit_translate(struct cpu *c, struct block *b)
 
 	u->c = c;
 	u->is_32 = c->code_size == 4;
-	if (jit->verify != NULL && b->second != 0)
-		return false;
 	jit->code.used = ALIGN_UP(jit->code.used, 4);
 	make_ready(c);
 	u->room_onward = jit->verify != NULL ? 0 : ONWARD_MAX;

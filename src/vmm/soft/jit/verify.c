@@ -10,7 +10,9 @@
 #include "vmm/soft/jit/turn.h"
 #include "vmm/soft/jit/verify_state.h"
 #include "vmm/soft/string.h"
+#include "vmm/soft/tlb.h"
 #include "vmm/soft/vec.h"
+#include "vmm/soft/window.h"
 
 /*
  * An instruction that agreed so often is compared at every sixteenth run
@@ -305,10 +307,28 @@ static bool skip_it(struct verify *v, const struct insn *i,
 	return *agreed / 16 % (AGREED_SKIP + 1) != 0;
 }
 
+/*
+ * By a window an access gets through where the TLB has nothing, and then there
+ * is nothing to lead tier 0's run elsewhere by. False: it cannot be had in the
+ * TLB either, as one that is in two pages.
+ */
+static bool is_in_tlb(struct cpu *c)
+{
+	const struct verify *v = c->jit->verify;
+	struct translation tr;
+
+	if (tlb_read(c, v->va, v->bytes) == NULL)
+		(void)tlb_refill(c, c->tlb, v->va, false, &tr);
+	return tlb_read(c, v->va, v->bytes) != NULL &&
+	       (tlb_write(c, v->va, v->bytes) != NULL ||
+		!window_may_write(c->tlb, v->va));
+}
+
 uint64_t verify_before(struct cpu *c, uint64_t at)
 {
 	const struct insn *i = insn_at(c, at);
 	struct verify *v = c->jit->verify;
+	uint64_t tags = c->tag_count;
 	const void *p;
 
 	frame_to_cpu(c);
@@ -321,6 +341,13 @@ uint64_t verify_before(struct cpu *c, uint64_t at)
 		return 1;
 	state_save(c, &v->before, is_vector(i));
 	v->bytes = operand_find(c, i, &v->va);
+	v->skips = v->bytes != 0 && c->tlb->has_windows && !is_in_tlb(c);
+	if (c->tag_count != tags) {
+		c->rip = insn_rip(c, i);
+		return 0; /* looking there has dropped the block */
+	}
+	if (v->skips)
+		return 1;
 	p = v->bytes != 0 ? tlb_read(c, v->va, v->bytes) : NULL;
 	if (p == NULL) /* or tier 0 gets it */
 		v->bytes = 0;
@@ -350,9 +377,20 @@ static bool tier0_agrees(struct cpu *c, const struct insn *i,
 	return same_state(&v->native, &v->tier0) && memory_is_same(v);
 }
 
+/* Other registers are as they were. */
+static bool wrote_no_others(const struct verify *v, unsigned wrote)
+{
+	bool others = false;
+
+	for (unsigned n = 0; n < 13; n++)
+		others |= v->native.gpr[n] != v->before.gpr[n] &&
+			  !(wrote >> host_of(n) & 1);
+	return !others;
+}
+
 uint64_t verify_after(struct cpu *c, uint64_t at)
 {
-	const struct insn *i = insn_at(c, at);
+	const struct insn *i = insn_at(c, (uint32_t)at);
 	struct verify *v = c->jit->verify;
 	const void *p;
 
@@ -362,6 +400,8 @@ uint64_t verify_after(struct cpu *c, uint64_t at)
 	}
 	frame_to_cpu(c);
 	state_save(c, &v->native, is_vector(i));
+	if (!wrote_no_others(v, (unsigned)(at >> 32)))
+		return verify_tell(c, i, insn_rip(c, i), DIFFER_WROTE);
 	p = v->bytes != 0 ? tlb_read(c, v->va, v->bytes) : NULL;
 	copy_bytes(v->is, p, p != NULL ? v->bytes : 0);
 	if (!tier0_agrees(c, i, v->was) &&

@@ -22,7 +22,9 @@ struct verify;
 int verify_create(struct cpu *c);
 void verify_destroy(struct cpu *c);
 
-/* Called by translated code, with an instruction in the arena: 0: leave. */
+/* Called by translated code, with an instruction in the arena: 0: leave. After
+   it bits 63 to 32 say what host registers it may have written to
+   (emit.wrote). */
 uint64_t verify_before(struct cpu *c, uint64_t at);
 uint64_t verify_after(struct cpu *c, uint64_t at);
 uint64_t verify_branch(struct cpu *c, uint64_t at);

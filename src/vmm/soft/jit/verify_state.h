@@ -50,7 +50,12 @@ struct verify {
 
 /* The VM ends: soft_run fails with a text that says what instruction i, at
    rip, differs in; the states go to stderr. Returns 0. */
-enum difference { DIFFER_RESULT, DIFFER_TARGET, DIFFER_FAULT };
+enum difference {
+	DIFFER_RESULT,
+	DIFFER_TARGET,
+	DIFFER_FAULT,
+	DIFFER_WROTE, /* not in what it does: the translator does not know */
+};
 uint64_t verify_tell(struct cpu *c, const struct insn *i, uint64_t rip,
 		     enum difference what);
 

@@ -59,18 +59,13 @@ static void print_vectors(const struct verify *v)
 	}
 }
 
-/* The instruction at rip, if its page is still at hand. */
-static void insn_text(const struct cpu *c, const struct insn *i, uint64_t rip,
-		      char text[TEXT_BYTES])
+/* The instruction at rip, of block b. */
+static void insn_text(const struct cpu *c, const struct block *b,
+		      const struct insn *i, uint64_t rip, char text[TEXT_BYTES])
 {
-	unsigned n = tlb_place(rip);
 	uint8_t bytes[15];
 
-	if (!tlb_match(c->tlb->exec[n], rip)) {
-		snprintf(text, TEXT_BYTES, "(not in the TLB)");
-		return;
-	}
-	copy_bytes(bytes, (const void *)(rip + c->tlb->addend[n]), i->len);
+	block_bytes(c, b, i, bytes);
 	disasm(bytes, i->len, c->code_size, rip, text, TEXT_BYTES);
 }
 
@@ -87,7 +82,7 @@ static void print_code(const struct cpu *c, const struct insn *i, uint64_t rip)
 		const struct insn *it = &b->insn[1 + n];
 		uint64_t at = rip - i->off + it->off;
 
-		insn_text(c, it, at, text);
+		insn_text(c, b, it, at, text);
 		fprintf(stderr, "%s %llx  %s\n", n == k ? ">" : " ",
 			(unsigned long long)at, text);
 	}
@@ -100,12 +95,13 @@ uint64_t verify_tell(struct cpu *c, const struct insn *i, uint64_t rip,
 	    [DIFFER_RESULT] = "what it does",
 	    [DIFFER_TARGET] = "where it goes",
 	    [DIFFER_FAULT] = "whether it faults",
+	    [DIFFER_WROTE] = "what registers it may write to",
 	};
 	struct verify *v = c->jit->verify;
 	char text[TEXT_BYTES];
 
 	vec_leave(c);
-	insn_text(c, i, rip, text);
+	insn_text(c, block_of(i), i, rip, text);
 	err_set(&c->vcpu->failure, EIO,
 		"%s: vCPU %u: soft.jit=verify: translated code and the "
 		"interpreter differ in %s, at %#llx: %s",
