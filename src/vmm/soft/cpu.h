@@ -73,7 +73,8 @@ struct target {
 
 /*
  * A table, and at its beginning what translated code keeps in memory: RSP
- * points here while it runs, so the first 128 bytes are the cheap ones.
+ * points here while it runs, so the first 128 bytes are the cheap ones, and a
+ * table that begins in them.
  *
  * Tables: one per recent address space for CPL 3; one for CPL 0-2; one for
  * CPL 0-2 while SMAP is overridden (RFLAGS.AC, or SMAP off); tlb.c says when
@@ -85,19 +86,20 @@ struct tlb {
 	/* The sign bit, or 0 while a kick waits: every check then fails. */
 	_Atomic uint64_t go;
 	uint64_t epoch; /* what the table's code targets hold for (tlb.c) */
-	/* Masks for PEXT: what must be 0 of an offset in a page, and of an
-	   aligned one; a target's place, and what else must be right of it;
-	   of a hop's word. */
-	uint64_t page_bits;
-	uint64_t align_4, align_8, align_16, align_32;
+	/* Masks for PEXT: a page's place in the TLB, and what must be 0 of an
+	   offset in it; an address' place in window[]; a target's place, and
+	   what else must be right of it; of a hop's word. */
+	uint64_t tlb_bits, page_bits, window_bits;
 	uint64_t target_bits, target_rest, hop_bits;
 	uint64_t vec_blocked; /* of struct cpu */
 	uint64_t fs_base, gs_base;
-	uint64_t tlb_bits; /* for PEXT: a page's place */
+	/* What leads from an address to its window. */
+	uint64_t window[WINDOW_PLACES];
 
 	struct cpu *cpu;
 	uint64_t host_rsp;
-	uint64_t align_2, align_64;
+	/* What must be 0 of an aligned offset in a page. */
+	uint64_t align_2, align_4, align_8, align_16, align_32, align_64;
 	uint64_t sign_64, sign_32; /* a sign bit */
 	uint64_t high_32;          /* all bits above the lower 32 */
 	/* 32-bit code: what is left of an address with fs_base, gs_base. */
@@ -109,7 +111,7 @@ struct tlb {
 	uint64_t scratch;             /* of one instruction */
 	uint64_t x87_masks, x87_t0;   /* x87.c */
 	uint64_t df_bit;              /* of RFLAGS */
-	uint64_t window_bits, index_bits, piece_bits, in_piece_bits;
+	uint64_t index_bits, piece_bits, in_piece_bits;
 	uint64_t over_page; /* a count beyond what a page can hold */
 	/* Of a piece (pieces.h): an address, what is wanted of it, the
 	   answer. */
@@ -146,9 +148,7 @@ struct tlb {
 	uint64_t large_region[1 << (REGION_SET_BITS - 6)];
 	uint64_t huge[TLB_HUGE]; /* 1 GiB pages */
 
-	/* What leads from an address to its window, by window_bits. */
-	uint64_t window[WINDOW_PLACES];
-	/* The same for the piece that an access found last, and that piece's
+	/* What leads to the piece that an access found last, and that piece's
 	   address, negated. */
 	uint64_t guess_tag[GUESSES], guess_addend[GUESSES];
 	uint64_t guess_left[GUESSES]; /* as site_left */
@@ -160,6 +160,8 @@ struct tlb {
 	/* Then: the page of the last #PF, with bit 0 set, or 0. */
 	uint64_t faulted;
 };
+
+_Static_assert(offsetof(struct tlb, window) < 128, "a byte's distance");
 
 #define TLB_USER_TABLES 8
 #define TLB_TABLES      (3 + TLB_USER_TABLES)
