@@ -341,17 +341,31 @@ bool translate_call_indirect(struct translation_unit *u,
 	return true;
 }
 
+/* A few bytes: most that is translated is not hot, and does not run from what
+   the host's CPU has decoded. */
+static void return_by_piece(struct translation_unit *u)
+{
+	uint8_t *place = (uint8_t *)(uintptr_t)u->i;
+
+	emit_mov_imm(&u->e, T1, (uint64_t)(place - u->c->arena));
+	emit_to(&u->e, emit_jmp(&u->e), u->c->jit->piece[PIECE_RET]);
+}
+
 bool translate_ret(struct translation_unit *u, const struct rule *rule)
 {
 	if (!is_word(u))
 		return false;
 	word_load(u, T0, stack_probe(u, RSP, 0, false, AWAY_EXIT));
+	u->ended = true;
+	if (!u->b->is_hot && !u->is_32 && u->i->imm == 0) {
+		return_by_piece(u);
+		return true;
+	}
 	look_up(u);
 	stack_adjust(u, word_bytes(u) + (int32_t)u->i->imm);
 	if (u->b->is_hot)
 		lookup_jump(u);
 	else
 		lookup_return(u);
-	u->ended = true;
 	return true;
 }

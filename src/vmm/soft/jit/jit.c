@@ -247,20 +247,20 @@ const struct insn *jit_run(struct cpu *c, const struct block *b)
 	out = c->jit->enter(t, b->near);
 	c->vcpu->stats[VM_STAT_JIT_LEAVES]++;
 	t = c->tlb;
-	if (out.block == JIT_EXIT_DONE) {
+	if (out.how == JIT_EXIT_DONE) {
 		(void)verify_left(c, false, 0);
 		if (c->kick != 0)
 			sample(c);
 		return NULL;
 	}
 	frame_take(c, t);
-	goes_on = verify_left(c, out.block == JIT_EXIT_RIP, out.at);
-	if (out.block == JIT_EXIT_RIP) {
+	goes_on = verify_left(c, out.how == JIT_EXIT_RIP, out.at);
+	if (out.how == JIT_EXIT_RIP) {
 		c->rip = out.at;
 		return NULL;
 	}
-	c->block = (const struct block *)(const void *)(c->arena + out.block);
 	i = (const struct insn *)(const void *)(c->arena + out.at);
+	c->block = block_of(i);
 	if (unlikely(t->wandering != 0))
 		wanderer(c, t, i);
 	c->retired += c->block->count - (uint64_t)(i - &c->block->insn[1]);
@@ -345,7 +345,7 @@ uint64_t jit_fault(struct cpu *c, uint64_t unused)
 	struct jit *jit = c->jit;
 	struct tlb *t = c->tlb;
 	const struct jit_access *a = &jit->faults.access[t->miss_what];
-	const uint8_t *at = jit->code.exec + a->begin, *block;
+	const uint8_t *at = jit->code.exec + a->begin;
 	uint64_t va;
 
 	frame_take(c, t);
@@ -360,9 +360,7 @@ uint64_t jit_fault(struct cpu *c, uint64_t unused)
 	if (!a->is_exit)
 		return jit_interp(c, a->insn) &&
 		       go_on(t, at + a->back, lead_of(c, t, a->held), 0);
-	block = (const uint8_t *)block_of(
-	    (const struct insn *)(const void *)(c->arena + a->insn));
-	return go_on(t, jit->leave, a->insn, (uint64_t)(block - c->arena));
+	return go_on(t, jit->leave, a->insn, JIT_EXIT_INSN);
 }
 
 /* Nothing is due that the main loop would see to. */

@@ -26,14 +26,14 @@
 #include "vmm/soft/jit/hop.h"
 #include "vmm/soft/jit/pieces.h"
 
-/* How translated code came back: an instruction of a block goes on in tier
-   0, or c->rip (by an address, or set already). */
+/* How translated code came back. */
 struct jit_exit {
-	uint64_t at; /* of the instruction, in the arena; or RIP */
-	uint64_t block;
+	uint64_t at, how;
 };
-#define JIT_EXIT_RIP  0xffffffffu /* block: at is RIP */
-#define JIT_EXIT_DONE 0xfffffffeu /* block: c->rip is set */
+#define JIT_EXIT_INSN                                                          \
+	0u /* tier 0 goes on with the instruction at in the arena */
+#define JIT_EXIT_RIP  1u /* at is RIP */
+#define JIT_EXIT_DONE 2u /* c->rip is set */
 
 /* Where translated code goes on, in which frame; code NULL: not at all, and
    c->rip is set. */
@@ -78,8 +78,9 @@ struct jit {
 	size_t cold;              /* ways out of blocks: from here to the end */
 	size_t ready, cold_ready; /* the host has memory up to, and from */
 	struct jit_exit (*enter)(struct tlb *frame, const void *code);
-	const uint8_t *leave, *leave_rip, *call[JIT_CALLS]; /* in code.exec */
-	uint16_t *rule_of; /* by opcode table row */
+	const uint8_t *leave, *leave_insn, *leave_rip,
+	    *call[JIT_CALLS]; /* in code.exec */
+	uint16_t *rule_of;    /* by opcode table row */
 	/* Jumps to blocks that are not translated yet, by the block's key. */
 	struct jit_link *link;
 	uint32_t *link_hash;

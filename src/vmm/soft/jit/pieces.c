@@ -77,6 +77,18 @@ static void emit_enter(struct emit *e)
 	emit_op_reg(e, OP1(0xff), 4, T0); /* jmp r15 */
 }
 
+/* T0 is its at. Returns where it is run. */
+static const uint8_t *emit_exit(const struct jit *jit, struct emit *e,
+				uint64_t how)
+{
+	const uint8_t *at = jit->code.exec + (e->at - jit->code.write);
+
+	emit_mov_imm(e, T1, how);
+	emit_to(e, emit_jmp(e),
+		jit->code.write + (jit->leave - jit->code.exec));
+	return at;
+}
+
 /* Back to C with T0 and T1 as struct jit_exit. */
 static void emit_leave(struct emit *e)
 {
@@ -354,6 +366,30 @@ static void emit_target(struct jit *jit, struct emit *e, bool is_32)
 	emit_to(e, emit_jmp(e), again);
 }
 
+/* All of RET but the load: it is the host's, too (flow.c), so nothing is lost
+   by there being one for all. Tier 0 has it where there is no such code. */
+static void emit_return(struct jit *jit, struct emit *e)
+{
+	struct translation_unit *u = jit->unit;
+	uint8_t *missed, *found, *again;
+
+	emit_store(e, FRAME(scratch), T1);
+	again = e->at;
+	u->e = *e;
+	lookup_check(u, &missed);
+	emit_lea(&u->e, host_of(4), mem_at(host_of(4), 8));
+	lookup_return(u);
+	*e = u->e;
+	emit_here(e, missed);
+	emit_to(e, emit_call(e), jit->piece[PIECE_RESOLVE]);
+	found = emit_jrcxz(e);
+	emit_load(e, T0, FRAME(scratch));
+	emit_to(e, emit_jmp(e),
+		jit->code.write + (jit->leave_insn - jit->code.exec));
+	emit_here8(e, found);
+	emit_to(e, emit_jmp(e), again);
+}
+
 /* On where C says, with T0 and T1 as it wants them. */
 static void emit_fault(struct jit *jit, struct emit *e)
 {
@@ -387,10 +423,8 @@ void pieces_emit(struct cpu *c, struct emit *e)
 	emit_enter(e);
 	jit->leave = jit->code.exec + (e->at - jit->code.write);
 	emit_leave(e);
-	jit->leave_rip = jit->code.exec + (e->at - jit->code.write);
-	emit_mov_imm(e, T1, JIT_EXIT_RIP);
-	emit_to(e, emit_jmp(e),
-		jit->code.write + (jit->leave - jit->code.exec));
+	jit->leave_insn = emit_exit(jit, e, JIT_EXIT_INSN);
+	jit->leave_rip = emit_exit(jit, e, JIT_EXIT_RIP);
 	for (unsigned n = 0; n < JIT_CALLS; n++) {
 		jit->call[n] = jit->code.exec + (e->at - jit->code.write);
 		emit_call_c(e, calls[n]);
@@ -409,6 +443,8 @@ void pieces_emit(struct cpu *c, struct emit *e)
 	emit_target(jit, e, false);
 	jit->piece[PIECE_TARGET_32] = e->at;
 	emit_target(jit, e, true);
+	jit->piece[PIECE_RET] = e->at;
+	emit_return(jit, e);
 	jit->piece[PIECE_SWITCH] = e->at;
 	emit_switch(e);
 	jit->piece[PIECE_SYSTEM] = e->at;

@@ -164,9 +164,8 @@ static void jump_to_piece(struct translation_unit *u, const uint8_t *exec)
 /* Instruction k, and what follows, by tier 0. */
 static void leave_emit(struct translation_unit *u, unsigned k)
 {
-	emit_mov_imm(&u->e, T1, arena_offset(u, u->b));
 	emit_mov_imm(&u->e, T0, arena_offset(u, &u->b->insn[1 + k]));
-	jump_to_piece(u, u->c->jit->leave);
+	jump_to_piece(u, u->c->jit->leave_insn);
 }
 
 static void call_emit(struct translation_unit *u, enum jit_call call,
