@@ -50,6 +50,15 @@ void guest_map(struct guest *g, uint64_t va, uint64_t gpa)
 	pt[va >> 12 & 511] = gpa | PTE_P | PTE_W | PTE_U;
 }
 
+void guest_map_in_last_epoch(struct guest *g, uint64_t va, uint64_t gpa)
+{
+	struct cpu *c = g->vcpu.engine_data;
+
+	c->epochs = MASK(EPOCH_BITS - 1, 0) - 1;
+	guest_map(g, va, gpa);
+	mmu_flush_page(c, va);
+}
+
 #define PAE_PDPT (TEST_BASE + 0x4000u)
 
 /* At tables; data and stack lie the same way off their physical pages. */

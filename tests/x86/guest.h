@@ -60,6 +60,9 @@ bool guest_patch(struct guest *guest, const uint8_t *from, const uint8_t *to,
 void guest_dma(struct guest *guest, uint64_t va, uint64_t value);
 /* Its tables lead from a page of the tests' 2 MiB to a physical one. */
 void guest_map(struct guest *guest, uint64_t va, uint64_t gpa);
+/* The same, as by INVLPG. The epoch that it begins is the last: numbers begin
+   anew. */
+void guest_map_in_last_epoch(struct guest *guest, uint64_t va, uint64_t gpa);
 /* Did the last run end where code or data are not in RAM? */
 bool guest_left_ram(const struct guest *guest);
 /* So often, what its code accesses by windows was not there. */

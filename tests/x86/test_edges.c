@@ -427,6 +427,49 @@ static bool stores_to_code(struct guest *g, const struct how *how)
 	return true;
 }
 
+/* -- epochs ------------------------------------------------------------------
+ */
+
+/* Jumps to EDGE_PAGE, where RAX becomes what is there. */
+static bool jumps_to(struct guest *g, uint64_t rax)
+{
+	const uint64_t gpr[16] = {0};
+	struct outcome out;
+
+	for (unsigned n = 0; n < RUNS; n++) {
+		guest_run(g, gpr, RFLAGS_ONE, TEST_FIRST, &out);
+		if (out.vector != X86_UD || out.gpr[0] != rax)
+			return false;
+	}
+	return true;
+}
+
+/*
+ * A jump to another page holds for an epoch, whose numbers begin anew some
+ * time. After the second time the page is another one, and the number what it
+ * was when the jump was linked.
+ */
+static bool epochs_begin_anew(struct guest *g, const struct how *how)
+{
+	static const uint8_t first[] = {0xb8, 1, 0, 0, 0, 0x0f, 0x0b},
+			     second[] = {0xb8, 2, 0, 0, 0, 0x0f, 0x0b};
+	int32_t distance = (int32_t)(EDGE_PAGE - (TEST_FIRST + 5));
+	uint8_t jump[5] = {0xe9};
+	bool ok;
+
+	memcpy(jump + 1, &distance, sizeof(distance));
+	put_code(jump, sizeof(jump));
+	memcpy((void *)(uintptr_t)LAST_PAGE, first, sizeof(first));
+	memcpy((void *)(uintptr_t)TEST_DATA, second, sizeof(second));
+	guest_forget(g);
+	guest_forget_page(g, LAST_PAGE);
+	ok = jumps_to(g, 1);
+	guest_map_in_last_epoch(g, EDGE_PAGE, LAST_PAGE);
+	ok &= jumps_to(g, 1);
+	guest_map_in_last_epoch(g, EDGE_PAGE, TEST_DATA);
+	return ok && jumps_to(g, 2);
+}
+
 /* -- all ---------------------------------------------------------------------
  */
 
@@ -439,6 +482,7 @@ static const struct {
 	     {"data on it and behind", all_reach_out},
 	     {"from piece to piece", all_move},
 	     {"stores to a page with code", stores_to_code},
+	     {"epochs begin anew", epochs_begin_anew},
 	     /* To verify, what is found there is a difference. */
 	     {"the page of probes without one", secret_page, true}};
 

@@ -424,8 +424,7 @@ static bool slot_holds(const struct tlb *t, unsigned n, uint64_t va)
  * a vCPU's tables have the same. To a page's address, of which bits 47 to 12
  * count, it adds in the others, so that no two sums are the same.
  */
-#define EPOCH_BITS 27
-#define EPOCH(n)   ((uint64_t)(n) >> 12 << 48 | ((n)&MASK(11, 0)))
+#define EPOCH(n) ((uint64_t)(n) >> 12 << 48 | ((n)&MASK(11, 0)))
 
 static void epoch_begin(struct tlb *t)
 {

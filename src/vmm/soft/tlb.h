@@ -5,6 +5,9 @@
 
 #include "vmm/soft/cpu.h"
 
+/* An epoch's number (tlb.c) has so many bits; then they begin anew. */
+#define EPOCH_BITS 27
+
 /* What a walk found, for one privilege. */
 struct translation {
 	uint64_t gpa;
