@@ -146,18 +146,30 @@ static void sample(uint64_t *ns, uint64_t *tsc)
 	}
 }
 
+/* What Linux calls the TSC, and what a hypervisor's guest reckons from it. */
+static bool is_by_tsc(const char *source)
+{
+	static const char *const names[] = {"tsc\n", "kvm-clock\n",
+					    "hyperv_clocksource_tsc_page\n"};
+
+	for (size_t n = 0; n < ARRAY_SIZE(names); n++)
+		if (strcmp(source, names[n]) == 0)
+			return true;
+	return false;
+}
+
 bool host_tsc_is_clock(void)
 {
 	static const char name[] = "/sys/devices/system/clocksource/"
 				   "clocksource0/current_clocksource";
-	char source[8] = "";
+	char source[32] = "";
 	int fd = open(name, O_RDONLY | O_CLOEXEC), mode;
 	ssize_t len = fd < 0 ? 0 : read(fd, source, sizeof(source) - 1);
 
 	if (fd >= 0)
 		close(fd);
-	return len > 0 && strcmp(source, "tsc\n") == 0 &&
-	       prctl(PR_GET_TSC, &mode) == 0 && mode == PR_TSC_ENABLE;
+	return len > 0 && is_by_tsc(source) && prctl(PR_GET_TSC, &mode) == 0 &&
+	       mode == PR_TSC_ENABLE;
 }
 
 uint64_t host_tsc_hz(void)
