@@ -41,11 +41,15 @@
 
 /*
  * Where translated code goes on at a virtual address, by its low bits: the
- * address negated, and the entry point in the code cache.
+ * address negated, and the entry point in the code cache. What is displaced
+ * goes to another place (tlb.c), and changes places with what displaced it when
+ * it is looked up (pieces.c): code within eight bytes has the same, as two
+ * calls return to that follow one another.
  */
 #define TARGET_BITS  20
 #define TARGET_SHIFT 3
 #define TARGET_SIZE  (1u << TARGET_BITS)
+#define TARGET_OTHER 2u /* the other place, by exclusive or */
 
 struct target {
 	uint64_t rip; /* negated */
@@ -107,6 +111,7 @@ struct tlb {
 	uint64_t no_if, no_df, no_ac; /* all bits but that of RFLAGS */
 	uint64_t arith_bits;          /* RFLAGS_ARITH */
 	uint64_t low_5, low_6;        /* bits in a word */
+	uint64_t other_bit;           /* TARGET_OTHER, of an address */
 	uint64_t tsc_bits;            /* of what is not below TSC_WINDOW */
 	uint64_t scratch;             /* of one instruction */
 	uint64_t x87_masks, x87_t0;   /* x87.c */

@@ -198,6 +198,7 @@ static struct tlb *table_create(struct cpu *c, unsigned id, uint64_t none)
 	t->align_64 = ~0xfc0ull;
 	t->target_bits = (uint64_t)(TARGET_SIZE - 1) << TARGET_SHIFT;
 	t->target_rest = ~(1ull << TARGET_SHIFT);
+	t->other_bit = (uint64_t)TARGET_OTHER << TARGET_SHIFT;
 	t->hop_bits = MASK(62, 0);
 	t->go = GO;
 	t->sign_64 = 1ull << 63;
@@ -442,12 +443,20 @@ static void epoch_begin(struct tlb *t)
 }
 
 /*
- * What no address at place n is found by. Of the bits that make the place one
- * is not compared (target_rest), so 0 is for all but the first two.
+ * What no address at place n, or at its other one, is found by. Of the bits
+ * that make the place one is not compared (target_rest), so 0 is for all but
+ * the first four.
  */
 static uint64_t target_none(unsigned n)
 {
-	return n < 2 ? 0 - (5ull << TARGET_SHIFT) : 0;
+	return n < 4 ? 0 - (5ull << TARGET_SHIFT) : 0;
+}
+
+/* The other place of what is displaced: of the same page, side by side, and
+   not told apart by the bit that is not compared. */
+static struct target *target_other(struct tlb *t, uint64_t rip)
+{
+	return &t->target[target_place(rip) ^ TARGET_OTHER];
 }
 
 /* The places of a page's addresses are side by side. */
@@ -652,8 +661,8 @@ void targets_clear(struct tlb *t)
 	else
 		for (unsigned k = 0; k < t->target_journaled; k++)
 			t->target[t->target_journal[k]].rip = 0;
-	t->target[0].rip = target_none(0);
-	t->target[1].rip = target_none(1);
+	for (unsigned n = 0; n < 4; n++)
+		t->target[n].rip = target_none(n);
 	t->target_journaled = 0;
 	t->targets_global = true;
 	epoch_begin(t);
@@ -676,22 +685,33 @@ void target_page_note(struct cpu *c, uint64_t va)
 	set_add(t->target_region, REGION_SET_BITS, va >> 22);
 }
 
-bool target_note(struct cpu *c, uint64_t rip, uint64_t va, const void *code)
+static void target_set(struct tlb *t, struct target *at, struct target is)
 {
-	struct tlb *t = c->tlb;
-	unsigned n = target_place(rip);
+	unsigned n = (unsigned)(at - t->target);
 
-	if (t->target[n].rip == 0 - rip && t->target[n].code == code)
-		return true;
-	if (t->target[n].rip == target_none(n)) {
+	if (at->rip == target_none(n)) {
 		if (t->target_journaled < TARGET_JOURNAL)
 			t->target_journal[t->target_journaled] = n;
 		if (t->target_journaled <= TARGET_JOURNAL)
 			t->target_journaled++;
 	}
+	*at = is;
+}
+
+bool target_note(struct cpu *c, uint64_t rip, uint64_t va, const void *code)
+{
+	struct tlb *t = c->tlb;
+	struct target *at = &t->target[target_place(rip)];
+	struct target *other = target_other(t, rip);
+
+	if (at->rip == 0 - rip && at->code == code)
+		return true;
+	if (at->rip != 0 - rip && at->rip != target_none(target_place(rip)))
+		target_set(t, other, *at);
+	else if (other->rip == 0 - rip)
+		other->rip = target_none(target_place(rip) ^ TARGET_OTHER);
 	target_page_note(c, va);
-	t->target[n].code = code;
-	t->target[n].rip = 0 - rip;
+	target_set(t, at, (struct target){0 - rip, code});
 	return true;
 }
 
@@ -701,8 +721,12 @@ void target_renew(struct cpu *c, uint64_t rip, uint64_t gpa, const void *code)
 	struct target *at = &t->target[target_place(rip)];
 	unsigned n = tlb_place(rip);
 
-	if (at->rip == 0 - rip && tlb_match(t->exec[n], rip) &&
-	    rip + t->addend[n] == (uint64_t)(uintptr_t)c->ram + gpa)
+	if (!tlb_match(t->exec[n], rip) ||
+	    rip + t->addend[n] != (uint64_t)(uintptr_t)c->ram + gpa)
+		return;
+	if (at->rip != 0 - rip)
+		at = target_other(t, rip);
+	if (at->rip == 0 - rip)
 		at->code = code;
 }
 

@@ -390,6 +390,72 @@ static void emit_return(struct jit *jit, struct emit *e)
 	emit_to(e, emit_jmp(e), again);
 }
 
+/* -- targets that were displaced ---------------------------------------------
+ */
+
+#define OF_TARGET(field) ((int32_t)offsetof(struct tlb, target[0].field))
+
+/* In a piece that was called: of the target whose place, times two, is in a
+   register. */
+static struct mem called_target(unsigned twice, int32_t field)
+{
+	return mem_index(HOST_RSP, twice, 3, 8 + field);
+}
+
+/* Place T0 * 2 and place T1 * 2 change a word, by RAX. */
+static void emit_exchange(struct emit *e, int32_t field)
+{
+	emit_load(e, HOST_RAX, called_target(T1, field));
+	emit_store(e, CALLED(miss_code), HOST_RAX);
+	emit_load(e, HOST_RAX, called_target(T0, field));
+	emit_store(e, called_target(T1, field), HOST_RAX);
+	emit_load(e, HOST_RAX, CALLED(miss_code));
+	emit_store(e, called_target(T0, field), HOST_RAX);
+}
+
+/* Twice n ^ 2 is 2n + 4, less 8 where that bit is set. T0 is the address, and
+   T1 becomes 0 if its target is at that place. */
+static void emit_other(struct emit *e)
+{
+	_Static_assert(TARGET_OTHER == 2, "a scale of 8");
+
+	emit_store(e, CALLED(miss_va), T0);
+	emit_pext(e, T1, T0, CALLED(other_bit));
+	emit_not(e, T1);
+	emit_pext(e, T0, T0, CALLED(target_bits));
+	emit_lea(e, T0, mem_index(T0, T0, 0, 0));
+	emit_lea(e, T0, mem_index(T0, T1, 3, 2 * TARGET_OTHER + 8));
+	emit_load(e, T1, called_target(T0, OF_TARGET(rip)));
+	emit_store(e, CALLED(miss_what), T0);
+	emit_load(e, T0, CALLED(miss_va));
+	emit_lea(e, T1, mem_index(T1, T0, 0, 0));
+	emit_pext(e, T1, T1, CALLED(target_rest));
+}
+
+/* What was displaced changes places with what did it; else C knows. */
+static void emit_resolve(struct emit *e)
+{
+	uint8_t *here, *no;
+
+	emit_other(e);
+	here = emit_jrcxz(e);
+	no = emit_jmp(e);
+	emit_here8(e, here);
+	emit_store(e, CALLED(miss_answer), HOST_RAX);
+	emit_load(e, T1, CALLED(miss_va));
+	emit_load(e, T0, CALLED(miss_what));
+	emit_pext(e, T1, T1, CALLED(target_bits));
+	emit_lea(e, T1, mem_index(T1, T1, 0, 0));
+	emit_exchange(e, OF_TARGET(rip));
+	emit_exchange(e, OF_TARGET(code));
+	emit_load(e, HOST_RAX, CALLED(miss_answer));
+	emit_load(e, T0, CALLED(miss_va));
+	emit_mov_imm(e, T1, 0);
+	emit_ret(e);
+	emit_here(e, no);
+	emit_question(e, jit_resolve);
+}
+
 /* On where C says, with T0 and T1 as it wants them. */
 static void emit_fault(struct jit *jit, struct emit *e)
 {
@@ -432,7 +498,7 @@ void pieces_emit(struct cpu *c, struct emit *e)
 	jit->piece[PIECE_REFILL] = e->at;
 	emit_question(e, jit_refill);
 	jit->piece[PIECE_RESOLVE] = e->at;
-	emit_question(e, jit_resolve);
+	emit_resolve(e);
 	jit->piece[PIECE_LINK_C] = e->at;
 	emit_question(e, jit_link);
 	jit->piece[PIECE_SECOND] = e->at;
