@@ -24,6 +24,15 @@ static inline bool tlb_match(uint64_t tag, uint64_t va)
 	return PAGE_BASE(va) + tag == 0;
 }
 
+static inline bool tlb_has(const struct tlb *t, uint64_t va, enum access access)
+{
+	const uint64_t *tags = access == ACCESS_READ    ? t->read
+			       : access == ACCESS_WRITE ? t->write
+							: t->exec;
+
+	return tlb_match(tags[tlb_place(va)], va);
+}
+
 /* The host's address of [va, va + len), or NULL when it takes the slow way. */
 static inline void *tlb_read(const struct cpu *c, uint64_t va, unsigned len)
 {

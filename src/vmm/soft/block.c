@@ -74,11 +74,6 @@ static uint64_t code_mask(const struct cpu *c, uint64_t rip)
 
 static bool second_holds(struct cpu *c, const struct block *b);
 
-static bool in_tlb(const struct cpu *c, uint64_t va)
-{
-	return tlb_match(c->tlb->exec[tlb_place(va)], va);
-}
-
 /* A block's head: looks up, counts, goes on. */
 static const struct insn *exec_head(struct cpu *c, const struct insn *i)
 {
@@ -109,7 +104,7 @@ static const struct insn *exec_translated(struct cpu *c, const struct insn *i)
 		if (!second_holds(c, b))
 			return NULL;
 		/* Translated code finds it by the TLB only. */
-		if (!in_tlb(c, PAGE_BASE(rip) + 4096))
+		if (!tlb_has(c->tlb, PAGE_BASE(rip) + 4096, ACCESS_EXEC))
 			return exec_head(c, i);
 	}
 	target_note(c, rip, rip, block_entry(c, b));
@@ -532,7 +527,7 @@ static uint64_t fetch_gpa(struct cpu *c, uint64_t va)
 {
 	uint64_t gpa;
 
-	if (in_tlb(c, va))
+	if (tlb_has(c->tlb, va, ACCESS_EXEC))
 		return va + c->tlb->addend[tlb_place(va)] - (uint64_t)c->ram;
 	gpa = mmu_translate(c, NULL, va, ACCESS_EXEC);
 	if (mem_is_readable(&c->svm->vm->mem, PAGE_BASE(gpa), 4096))

@@ -708,8 +708,9 @@ uint64_t mmu_translate(struct cpu *c, const struct insn *i, uint64_t va,
 		       enum access access);
 uint64_t mmu_translate_as(struct cpu *c, const struct insn *i, uint64_t va,
 			  enum access access, bool as_supervisor);
-/* The same for translated code, which raises nothing; false: it would. */
-bool mmu_refill(struct cpu *c, uint64_t va, enum access access,
+/* The same for translated code, which raises nothing. True: it is in t, which
+   is current, for that access now. */
+bool mmu_refill(struct cpu *c, struct tlb *t, uint64_t va, enum access access,
 		struct translation *tr);
 int tlbs_create(struct cpu *c);
 void tlbs_destroy(struct cpu *c);

@@ -335,7 +335,7 @@ uint64_t mmu_translate_as(struct cpu *c, const struct insn *i, uint64_t va,
 	return tr.gpa;
 }
 
-bool mmu_refill(struct cpu *c, uint64_t va, enum access access,
+bool mmu_refill(struct cpu *c, struct tlb *t, uint64_t va, enum access access,
 		struct translation *tr)
 {
 	struct walk w = {.va = va, .access = access, .user = c->cpl == 3};
@@ -351,7 +351,7 @@ bool mmu_refill(struct cpu *c, uint64_t va, enum access access,
 	else if (walk_to_end(c, &w, tr) != WALK_OK)
 		return false;
 	remember(c, tlb_current(c), va, tr);
-	return true;
+	return c->tlb == t && tlb_has(t, va, access);
 }
 
 uint64_t mmu_translate(struct cpu *c, const struct insn *i, uint64_t va,

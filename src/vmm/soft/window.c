@@ -441,7 +441,7 @@ static bool map_small(struct cpu *c, struct tlb *t, uint64_t va,
 		      const struct translation *tr)
 {
 	return is_mappable(c, tr, false) &&
-	       map(c, t, va, tr, false, tlb_match(t->write[tlb_place(va)], va));
+	       map(c, t, va, tr, false, tlb_has(t, va, ACCESS_WRITE));
 }
 
 static struct window *window_of(struct tlb *t)
@@ -508,6 +508,6 @@ void window_answer(struct cpu *c, struct tlb *t)
 	struct translation tr;
 
 	t->faulted = 0;
-	if (tlb_refill(c, t, va, false, &tr))
+	if (mmu_refill(c, t, va, ACCESS_READ, &tr))
 		window_map(c, t, va, false, &tr);
 }

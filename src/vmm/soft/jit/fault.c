@@ -138,7 +138,8 @@ static bool map(struct cpu *c, const struct jit_access *a, uint64_t va)
 	struct tlb *t = c->tlb;
 	struct translation tr;
 
-	return tlb_refill(c, t, va, a->write, &tr) &&
+	return mmu_refill(c, t, va, a->write ? ACCESS_WRITE : ACCESS_READ,
+			  &tr) &&
 	       window_map(c, t, va, a->write, &tr);
 }
 

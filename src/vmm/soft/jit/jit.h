@@ -147,8 +147,5 @@ bool jit_target(struct cpu *c, uint64_t rip);
 uint64_t jit_interp(struct cpu *c, uint64_t at);
 /* Called after a fault (fault.h); 0: leave. */
 uint64_t jit_fault(struct cpu *c, uint64_t unused);
-/* The page of va is in the table, for that access, or comes there. */
-bool tlb_refill(struct cpu *c, struct tlb *t, uint64_t va, bool write,
-		struct translation *tr);
 
 #endif

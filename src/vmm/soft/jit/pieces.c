@@ -166,16 +166,6 @@ static void emit_question(struct emit *e,
 /* -- what did not get through
  * ---------------------------------------------------------- */
 
-bool tlb_refill(struct cpu *c, struct tlb *t, uint64_t va, bool write,
-		struct translation *tr)
-{
-	return mmu_refill(c, va, write ? ACCESS_WRITE : ACCESS_READ, tr) &&
-	       c->tlb == t &&
-	       tlb_match(write ? t->write[tlb_place(va)]
-			       : t->read[tlb_place(va)],
-			 va);
-}
-
 /*
  * The page may just not be in the TLB. True: the probe will get through,
  * unless a kick comes, or another one is there already.
@@ -190,7 +180,9 @@ static bool refill(struct cpu *c, struct tlb *t)
 	/* Setting a bit of a page-table entry may drop this block. */
 	return c->kick == 0 && t->go != 0 && c->jit->verify == NULL &&
 	       (va & align) == 0 && PAGE_BASE(last) == PAGE_BASE(va) &&
-	       tlb_refill(c, t, va, what & MISS_WRITE, &tr) &&
+	       mmu_refill(c, t, va,
+			  what & MISS_WRITE ? ACCESS_WRITE : ACCESS_READ,
+			  &tr) &&
 	       c->tag_count == tags;
 }
 
@@ -206,16 +198,14 @@ static uint64_t jit_refill(struct cpu *c, uint64_t unused)
 bool jit_code_at(struct cpu *c, uint64_t va, uint64_t *gpa)
 {
 	struct tlb *t = c->tlb;
-	unsigned n = tlb_place(va);
 	struct translation tr;
 
 	if (c->kick != 0 || t->go == 0)
 		return false;
-	if (!tlb_match(t->exec[n], va) &&
-	    (!mmu_refill(c, va, ACCESS_EXEC, &tr) || c->tlb != t ||
-	     !tlb_match(t->exec[n], va)))
+	if (!tlb_has(t, va, ACCESS_EXEC) &&
+	    !mmu_refill(c, t, va, ACCESS_EXEC, &tr))
 		return false;
-	*gpa = va + t->addend[n] - (uint64_t)(uintptr_t)c->ram;
+	*gpa = va + t->addend[tlb_place(va)] - (uint64_t)(uintptr_t)c->ram;
 	return true;
 }
 

@@ -318,7 +318,7 @@ static bool is_in_tlb(struct cpu *c)
 	struct translation tr;
 
 	if (tlb_read(c, v->va, v->bytes) == NULL)
-		(void)tlb_refill(c, c->tlb, v->va, false, &tr);
+		(void)mmu_refill(c, c->tlb, v->va, ACCESS_READ, &tr);
 	return tlb_read(c, v->va, v->bytes) != NULL &&
 	       (tlb_write(c, v->va, v->bytes) != NULL ||
 		!window_may_write(c->tlb, v->va));
