@@ -243,6 +243,8 @@ static void push_return(struct translation_unit *u, struct mem mem)
 	emit_lea(&u->e, T1, mem_at(T1, u->i->off + u->i->len));
 	word_store(u, mem, T1);
 	stack_adjust(u, -word_bytes(u));
+	if (!u->b->is_hot)
+		lookup_prefetch(u);
 }
 
 /*

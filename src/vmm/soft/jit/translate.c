@@ -212,6 +212,17 @@ void lookup_jump(struct translation_unit *u)
 	emit_jmp_mem(&u->e, lookup_code(u));
 }
 
+void lookup_prefetch(struct translation_unit *u)
+{
+	const struct op prefetch = {.map = MAP_0F, .opcode = 0x18};
+
+	emit_pext(&u->e, T1, T1, FRAME(target_bits));
+	emit_lea(&u->e, T1, mem_index(T1, T1, 0, 0));
+	emit_op_mem(&u->e, prefetch, 1,
+		    mem_index(HOST_RSP, T1, 3,
+			      (int32_t)offsetof(struct tlb, target[0].rip)));
+}
+
 void lookup_return(struct translation_unit *u)
 {
 	const struct op push = {.map = MAP_1, .opcode = 0xff};

@@ -224,6 +224,8 @@ bool can_be_onward(const struct translation_unit *u, int64_t rel);
 /* To linear address T0; missed(away) when no block is known there. */
 void lookup_check(struct translation_unit *u, uint8_t **missed);
 void lookup_jump(struct translation_unit *u);
+/* T1's target will be looked up soon. */
+void lookup_prefetch(struct translation_unit *u);
 /* The same for a RET. */
 void lookup_return(struct translation_unit *u);
 /* Before a jump back: leaves before the instruction when kicked. */
