@@ -15,7 +15,7 @@
 #include "vmm/soft/jit/translate.h"
 
 /* Of the code cache, 8 bytes in each so many are words. */
-#define HOP_SHARE 512
+#define HOP_SHARE 256
 
 /* What no page and epoch add up to: code is not entered there. */
 #define WORD_NONE 1ull
@@ -96,13 +96,11 @@ static uint32_t place_in(const struct jit *jit, const uint8_t *p)
 	return (uint32_t)(p - jit->code.write);
 }
 
-/* Away unless word n is the sum of now. T0 becomes REG_RIPBASE. */
-static void word_check(struct translation_unit *u, uint32_t n, enum away away,
-		       int64_t rel)
+/* Jumps where is returned unless word n is the sum of now. T0 becomes
+   REG_RIPBASE. */
+static uint8_t *word_look(struct translation_unit *u, uint32_t n)
 {
 	struct emit *e = &u->e;
-	uint8_t *begin = e->at;
-	struct detour *d;
 
 	emit_load_near(e, T1, (uint8_t *)word_of(u->c->jit, n));
 	emit_load(e, T0, FRAME(epoch));
@@ -110,7 +108,15 @@ static void word_check(struct translation_unit *u, uint32_t n, enum away away,
 	emit_load(e, T0, FRAME(rip_base));
 	emit_lea(e, T1, mem_index(T1, T0, 0, 0));
 	emit_pext(e, T1, T1, FRAME(hop_bits));
-	d = go_or(u, away);
+	return go_if_zero(u);
+}
+
+static void word_check(struct translation_unit *u, uint32_t n, enum away away,
+		       int64_t rel)
+{
+	uint8_t *begin = u->e.at;
+	struct detour *d = detour_add(u, away, word_look(u, n), 0);
+
 	if (d == NULL)
 		return;
 	d->rel = rel;
@@ -132,16 +138,39 @@ bool hop_emit(struct translation_unit *u, int64_t rel)
 	return true;
 }
 
-void hop_detour(struct translation_unit *u, const struct detour *d)
+/* Not linked: hop n to rel. */
+static void link_emit(struct translation_unit *u, uint32_t n, int64_t rel)
 {
 	struct jit *jit = u->c->jit;
 	uint8_t *away;
 
-	target_in_t0(u, d->rel);
-	emit_mov_imm(&u->e, T1, d->hop);
+	target_in_t0(u, rel);
+	emit_mov_imm(&u->e, T1, n);
 	away = emit_jmp(&u->e);
 	emit_to(&u->e, away, jit->piece[PIECE_LINK]);
-	jit->hops.list[d->hop].away = place_in(jit, away);
+	jit->hops.list[n].away = place_in(jit, away);
+}
+
+void hop_detour(struct translation_unit *u, const struct detour *d)
+{
+	link_emit(u, d->hop, d->rel);
+}
+
+bool hop_aside(struct translation_unit *u, int64_t rel)
+{
+	struct jit *jit = u->c->jit;
+	struct emit *e = &u->e;
+	uint8_t *missed;
+	uint32_t n;
+
+	if (!hop_new(u, rel, &n))
+		return false;
+	missed = word_look(u, n);
+	lea_emit(u, T0, mem_at(T0, (int32_t)rel));
+	jit->hops.list[n].jump = place_in(jit, emit_jmp(e));
+	emit_here(e, missed);
+	link_emit(u, n, rel);
+	return true;
 }
 
 /* -- an instruction in two pages ----------------------------------------------

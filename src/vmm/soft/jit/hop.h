@@ -42,6 +42,9 @@ void hops_drop_to(struct jit *jit, struct block *b);
 bool hop_emit(struct translation_unit *u, int64_t rel);
 /* What is beside it. */
 void hop_detour(struct translation_unit *u, const struct detour *d);
+/* The same jump where there is nothing beside it: in a detour. */
+bool hop_aside(struct translation_unit *u, int64_t rel);
+#define HOP_ASIDE_BYTES 96
 
 /* Links number n, under way to t->miss_va: where the code is, or NULL. */
 const void *hop_link(struct cpu *c, struct tlb *t, uint32_t n);

@@ -256,6 +256,11 @@ static void lookup_again_emit(struct translation_unit *u,
 	emit_to(&u->e, emit_jmp(&u->e), d->again);
 }
 
+static bool is_in_page(int64_t rel)
+{
+	return rel >= 0 && rel < 4096;
+}
+
 static void detour_emit(struct translation_unit *u, const struct detour *d)
 {
 	unsigned kind = d->kind;
@@ -291,7 +296,8 @@ static void detour_emit(struct translation_unit *u, const struct detour *d)
 		second_detour(u, d);
 		break;
 	default:
-		target_emit(u, d->rel);
+		if (is_in_page(d->rel) || !hop_aside(u, d->rel))
+			target_emit(u, d->rel);
 		break;
 	}
 }
@@ -303,11 +309,6 @@ void kick_check(struct translation_unit *u)
 {
 	emit_load(&u->e, T1, FRAME(go));
 	detour_add(u, AWAY_EXIT, emit_jrcxz_far(&u->e), 0);
-}
-
-static bool is_in_page(int64_t rel)
-{
-	return rel >= 0 && rel < 4096;
 }
 
 /*
@@ -548,6 +549,9 @@ static size_t detour_bytes(const struct detour *d)
 		bytes += 184;
 	if (d->x87.place != 0 || d->x87.operand != 0)
 		bytes += 120;
+	if ((d->kind == AWAY_TARGET || d->kind == AWAY_CALLED) &&
+	    !is_in_page(d->rel))
+		bytes += HOP_ASIDE_BYTES;
 	return bytes + room[d->kind];
 }
 
