@@ -738,9 +738,8 @@ static inline unsigned target_place(uint64_t rip)
 	return (unsigned)(rip >> TARGET_SHIFT) & (TARGET_SIZE - 1);
 }
 
-/* In the current table: rip, whose linear address is va, is at code. False:
-   there is no place for it. */
-bool target_note(struct cpu *c, uint64_t rip, uint64_t va, const void *code);
+/* In the current table: rip, whose linear address is va, is at code. */
+void target_note(struct cpu *c, uint64_t rip, uint64_t va, const void *code);
 /* Something leads to code in the page of va, as long as the epoch lasts. */
 void target_page_note(struct cpu *c, uint64_t va);
 /* What is at rip has another entry now, if it is what is at gpa. */

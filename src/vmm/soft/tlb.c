@@ -698,21 +698,20 @@ static void target_set(struct tlb *t, struct target *at, struct target is)
 	*at = is;
 }
 
-bool target_note(struct cpu *c, uint64_t rip, uint64_t va, const void *code)
+void target_note(struct cpu *c, uint64_t rip, uint64_t va, const void *code)
 {
 	struct tlb *t = c->tlb;
-	struct target *at = &t->target[target_place(rip)];
-	struct target *other = target_other(t, rip);
+	unsigned n = target_place(rip);
+	struct target *at = &t->target[n], *other = target_other(t, rip);
 
 	if (at->rip == 0 - rip && at->code == code)
-		return true;
-	if (at->rip != 0 - rip && at->rip != target_none(target_place(rip)))
+		return;
+	if (at->rip != 0 - rip && at->rip != target_none(n))
 		target_set(t, other, *at);
 	else if (other->rip == 0 - rip)
-		other->rip = target_none(target_place(rip) ^ TARGET_OTHER);
+		other->rip = target_none(n ^ TARGET_OTHER);
 	target_page_note(c, va);
 	target_set(t, at, (struct target){0 - rip, code});
-	return true;
 }
 
 void target_renew(struct cpu *c, uint64_t rip, uint64_t gpa, const void *code)

@@ -38,6 +38,7 @@ bool window_map(struct cpu *c, struct tlb *t, uint64_t va, bool write,
 /* The program's code goes on after a #PF: its page is mapped if it is there
    now, as it is about to be accessed. */
 void window_answer(struct cpu *c, struct tlb *t);
+/* Is the page of va there, for writing? */
 bool window_may_write(const struct tlb *t, uint64_t va);
 /* The page of va goes, all of a large one; all pages go. */
 void window_drop(struct tlb *t, uint64_t va);

@@ -347,9 +347,7 @@ bool translate_call_indirect(struct translation_unit *u,
    the host's CPU has decoded. */
 static void return_by_piece(struct translation_unit *u)
 {
-	uint8_t *place = (uint8_t *)(uintptr_t)u->i;
-
-	emit_mov_imm(&u->e, T1, (uint64_t)(place - u->c->arena));
+	emit_mov_imm(&u->e, T1, arena_offset(u, u->i));
 	emit_to(&u->e, emit_jmp(&u->e), u->c->jit->piece[PIECE_RET]);
 }
 

@@ -194,7 +194,7 @@ void second_detour(struct translation_unit *u, const struct detour *d)
 	struct emit *e = &u->e;
 	uint8_t *yes;
 
-	emit_mov_imm(e, T0, (uint64_t)((const uint8_t *)u->b - u->c->arena));
+	emit_mov_imm(e, T0, arena_offset(u, u->b));
 	emit_mov_imm(e, T1, d->hop);
 	emit_to(e, emit_call(e), jit->piece[PIECE_SECOND]);
 	yes = emit_jrcxz(e);

@@ -27,13 +27,14 @@
 #include "vmm/soft/jit/pieces.h"
 
 /* How translated code came back. */
+enum {
+	JIT_EXIT_INSN, /* tier 0 goes on at it: its place in the arena */
+	JIT_EXIT_RIP,  /* at is RIP */
+	JIT_EXIT_DONE  /* c->rip is set */
+};
 struct jit_exit {
 	uint64_t at, how;
 };
-#define JIT_EXIT_INSN                                                          \
-	0u /* tier 0 goes on with the instruction at in the arena */
-#define JIT_EXIT_RIP  1u /* at is RIP */
-#define JIT_EXIT_DONE 2u /* c->rip is set */
 
 /* Where translated code goes on, in which frame; code NULL: not at all, and
    c->rip is set. */
@@ -78,9 +79,9 @@ struct jit {
 	size_t cold;              /* ways out of blocks: from here to the end */
 	size_t ready, cold_ready; /* the host has memory up to, and from */
 	struct jit_exit (*enter)(struct tlb *frame, const void *code);
-	const uint8_t *leave, *leave_insn, *leave_rip,
-	    *call[JIT_CALLS]; /* in code.exec */
-	uint16_t *rule_of;    /* by opcode table row */
+	/* In code.exec. */
+	const uint8_t *leave, *leave_insn, *leave_rip, *call[JIT_CALLS];
+	uint16_t *rule_of; /* by opcode table row */
 	/* Jumps to blocks that are not translated yet, by the block's key. */
 	struct jit_link *link;
 	uint32_t *link_hash;

@@ -322,7 +322,7 @@ void resume_counted(struct translation_unit *u, const struct detour *d,
 	emit_op_mem(e, (struct op){.map = MAP_1, .opcode = 0xc7, .w = true}, 0,
 		    left);
 	emit_imm(e, SITE_PATIENCE, 4);
-	emit_mov_imm(e, T1, (uint64_t)((uint8_t *)u->b - u->c->arena));
+	emit_mov_imm(e, T1, arena_offset(u, u->b));
 	emit_store(e, FRAME(wandering), T1);
 }
 

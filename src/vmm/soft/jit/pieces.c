@@ -232,7 +232,9 @@ bool jit_target(struct cpu *c, uint64_t rip)
 {
 	const struct block *b = jit_find(c, rip);
 
-	return b != NULL && target_note(c, rip, rip, block_entry(c, b));
+	if (b != NULL)
+		target_note(c, rip, rip, block_entry(c, b));
+	return b != NULL;
 }
 
 static uint64_t jit_resolve(struct cpu *c, uint64_t unused)

@@ -292,9 +292,7 @@ bool translate_system(struct translation_unit *u, const struct rule *rule)
 
 	if (jit->verify != NULL)
 		return false;
-	emit_mov_imm(
-	    &u->e, T0,
-	    (uint64_t)((const uint8_t *)&u->b->insn[1 + u->k] - u->c->arena));
+	emit_mov_imm(&u->e, T0, arena_offset(u, u->i));
 	emit_to(&u->e, emit_jmp(&u->e), jit->piece[PIECE_SYSTEM]);
 	u->ended = true;
 	return true;

@@ -146,7 +146,7 @@ struct detour *detour_add(struct translation_unit *u, enum away kind,
 	return d;
 }
 
-static uint64_t arena_offset(const struct translation_unit *u, const void *p)
+uint64_t arena_offset(const struct translation_unit *u, const void *p)
 {
 	return (uint64_t)((const uint8_t *)p - u->c->arena);
 }
@@ -184,51 +184,45 @@ static void interp_emit(struct translation_unit *u, const struct detour *d)
 	emit_to(&u->e, emit_jmp(&u->e), d->back);
 }
 
+#define OF_TARGET(field) ((int32_t)offsetof(struct tlb, target[0].field))
+
+/* A word of the target of the address in a register, by T1. */
+static struct mem target_word(struct translation_unit *u, unsigned address,
+			      int32_t field)
+{
+	emit_pext(&u->e, T1, address, FRAME(target_bits));
+	emit_lea(&u->e, T1, mem_index(T1, T1, 0, 0)); /* places of 16 bytes */
+	return mem_index(HOST_RSP, T1, 3, field);
+}
+
 void lookup_check(struct translation_unit *u, uint8_t **missed)
 {
 	struct emit *e = &u->e;
 
-	emit_pext(e, T1, T0, FRAME(target_bits));
-	emit_lea(e, T1, mem_index(T1, T1, 0, 0)); /* places of 16 bytes */
-	emit_load(e, T1,
-		  mem_index(HOST_RSP, T1, 3,
-			    (int32_t)offsetof(struct tlb, target[0].rip)));
+	emit_load(e, T1, target_word(u, T0, OF_TARGET(rip)));
 	emit_lea(e, T1, mem_index(T1, T0, 0, 0));
 	emit_pext(e, T1, T1, FRAME(target_rest));
 	*missed = go_if_zero(u);
 }
 
-/* The code of T0's place. */
-static struct mem lookup_code(struct translation_unit *u)
-{
-	emit_pext(&u->e, T1, T0, FRAME(target_bits));
-	emit_lea(&u->e, T1, mem_index(T1, T1, 0, 0));
-	return mem_index(HOST_RSP, T1, 3,
-			 (int32_t)offsetof(struct tlb, target[0].code));
-}
-
 void lookup_jump(struct translation_unit *u)
 {
-	emit_jmp_mem(&u->e, lookup_code(u));
-}
-
-void lookup_prefetch(struct translation_unit *u)
-{
-	const struct op prefetch = {.map = MAP_0F, .opcode = 0x18};
-
-	emit_pext(&u->e, T1, T1, FRAME(target_bits));
-	emit_lea(&u->e, T1, mem_index(T1, T1, 0, 0));
-	emit_op_mem(&u->e, prefetch, 1,
-		    mem_index(HOST_RSP, T1, 3,
-			      (int32_t)offsetof(struct tlb, target[0].rip)));
+	emit_jmp_mem(&u->e, target_word(u, T0, OF_TARGET(code)));
 }
 
 void lookup_return(struct translation_unit *u)
 {
 	const struct op push = {.map = MAP_1, .opcode = 0xff};
 
-	emit_op_mem(&u->e, push, 6, lookup_code(u));
+	emit_op_mem(&u->e, push, 6, target_word(u, T0, OF_TARGET(code)));
 	emit_byte(&u->e, 0xc3);
+}
+
+void lookup_prefetch(struct translation_unit *u)
+{
+	const struct op prefetch = {.map = MAP_0F, .opcode = 0x18};
+
+	emit_op_mem(&u->e, prefetch, 1, target_word(u, T1, OF_TARGET(rip)));
 }
 
 /* To REG_RIPBASE + rel, by a piece that goes there. */

@@ -209,7 +209,8 @@ void held_settle(struct translation_unit *u);
 /* The detour of AWAY_GUESS: T0 becomes the address. */
 void guess_detour(struct translation_unit *u, const struct detour *d);
 
-/* translate.c */
+/* translate.c: where a block or an instruction is in the arena */
+uint64_t arena_offset(const struct translation_unit *u, const void *p);
 struct detour *detour_add(struct translation_unit *u, enum away kind,
 			  uint8_t *from, int64_t rel);
 /* The jump whose distance is at place goes to REG_RIPBASE + rel. */
@@ -224,10 +225,10 @@ bool can_be_onward(const struct translation_unit *u, int64_t rel);
 /* To linear address T0; missed(away) when no block is known there. */
 void lookup_check(struct translation_unit *u, uint8_t **missed);
 void lookup_jump(struct translation_unit *u);
-/* T1's target will be looked up soon. */
-void lookup_prefetch(struct translation_unit *u);
 /* The same for a RET. */
 void lookup_return(struct translation_unit *u);
+/* T1's target will be looked up soon. */
+void lookup_prefetch(struct translation_unit *u);
 /* Before a jump back: leaves before the instruction when kicked. */
 void kick_check(struct translation_unit *u);
 
