@@ -3,12 +3,14 @@
 """Runs the tests and sums them up.
 
 The builds and suites are the table below. Each suite's seconds are printed,
-each failure with the end of its output, each skip with its reason, what a
-hostile guest or a fuzzer counted ("# count: ..." in its output), and at the end
-one line: N passed, N failed, N skipped.
+each failure with the end of its output, what a hostile guest or a fuzzer
+counted ("# count: ..." in its output), and at the end, for those who see only
+that: why tests were skipped, which ones failed, and one line: N passed, N
+failed, N skipped.
 """
 
 import argparse
+import collections
 import json
 import os
 import pathlib
@@ -48,6 +50,7 @@ class Total:
     def __init__(self):
         self.passed = self.failed = self.skipped = 0
         self.reasons = []
+        self.failures = []
 
     def add_tap(self, text):
         """Counts lines of TAP. cmocka gives a skipped test's name for its
@@ -95,7 +98,7 @@ class Total:
         if result == "SKIP" and not counted:
             self.skipped += 1
             last = (text.strip().splitlines() or ["no reason given"])[-1]
-            self.reasons.append(f"{test['name']}: {last}")
+            self.reasons.append(re.sub(r"^1\.\.0 # SKIP ", "", last))
         elif result not in ("OK", "SKIP", "EXPECTEDFAIL"):
             if self.failed == failed_before:
                 self.failed += 1
@@ -109,6 +112,17 @@ def counts(test):
     name = test["name"].split(" / ")[-1]
     return [f"{name}: {found}" for found in COUNT.findall(text)] + [
         f"{name}: {found} inputs" for found in FUZZED.findall(text)]
+
+
+def failure(directory, test):
+    """A head, and the lines that tell: what did not pass, then the end."""
+    output = (test.get("stdout") or "") + (test.get("stderr") or "")
+    lines = output.splitlines()
+    seconds = test.get("duration", 0)
+    head = f"--- {directory} {test['name']}: {test['result']}, {seconds:.0f} s"
+    bad = [line for line in lines[:-60]
+           if re.match(r"\s*not ok\b|FAILED |E  ", line)]
+    return [head, *bad[:20], *lines[-60:]]
 
 
 def call(command, env=None):
@@ -142,18 +156,19 @@ def run_suite(directory, suite, env, total):
         for line in counts(test):
             print(f"count: {directory} {line}")
         if test["result"] not in ("OK", "SKIP", "EXPECTEDFAIL"):
-            print(f"--- {test['name']}: {test['result']}")
-            output = (test.get("stdout") or "") + (test.get("stderr") or "")
-            print("\n".join(output.splitlines()[-60:]))
+            own.failures.append(failure(directory, test))
+            print("\n".join(own.failures[-1]))
     if not tests:
         own.failed += 1
-        print(f"--- {directory}: suite {suite} has no tests")
+        own.failures.append([f"--- {directory}: suite {suite} has no tests"])
+        print(own.failures[-1][0])
     print(f"{directory} {suite}: {own.passed} passed, {own.failed} failed, "
           f"{own.skipped} skipped, {seconds:.0f} s", flush=True)
     total.passed += own.passed
     total.failed += own.failed
     total.skipped += own.skipped
     total.reasons += own.reasons
+    total.failures += own.failures
 
 
 def main():
@@ -170,13 +185,16 @@ def main():
         if not suites:
             continue
         if not prepare(directory, options, env):
-            print(f"--- {directory}: does not build")
+            total.failures.append([f"--- {directory}: does not build"])
+            print(total.failures[-1][0])
             total.failed += 1
             continue
         for suite in suites:
             run_suite(directory, suite, env, total)
-    for reason in sorted(set(total.reasons)):
-        print(f"skipped: {reason}")
+    for reason, times in sorted(collections.Counter(total.reasons).items()):
+        print(f"skipped: {reason}" + (f" ({times} times)" if times > 1 else ""))
+    for lines in total.failures:
+        print("\n".join(lines))
     print(f"{total.passed} passed, {total.failed} failed, "
           f"{total.skipped} skipped")
     sys.exit(1 if total.failed else 0)
