@@ -256,6 +256,7 @@ int main(void)
 		printf("1..0 # skip no BMI2, or the addresses are taken\n");
 		return 0;
 	}
+	setvbuf(stdout, NULL, _IOLBF, 0); /* to show how far it came */
 	printf("1..%zu\n", ARRAY_SIZE(wrongs) + 2);
 	for (unsigned n = 0; n < ARRAY_SIZE(wrongs); n++) {
 		ok = is_found(&wrongs[n]);

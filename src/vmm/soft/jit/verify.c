@@ -22,7 +22,8 @@
 #define AGREED_SKIP  15
 
 #define WATCH_BYTES    64
-#define WATCH_PATIENCE (1u << 18) /* looks: some 10 ms */
+#define WATCH_PATIENCE (1u << 18)   /* looks: some 10 ms */
+#define WATCH_TICKS    (1ULL << 31) /* where others are busy: some second */
 
 int verify_create(struct cpu *c)
 {
@@ -71,8 +72,11 @@ void verify_host_wrote(struct soft_vm *svm, uint64_t gpa, uint64_t len)
 static bool host_wrote(struct cpu *c)
 {
 	const struct verify *v = c->jit->verify;
+	uint64_t began = __builtin_ia32_rdtsc();
 
-	for (unsigned n = 1; n < WATCH_PATIENCE; n++) {
+	for (unsigned n = 1;
+	     n < WATCH_PATIENCE && __builtin_ia32_rdtsc() - began < WATCH_TICKS;
+	     n++) {
 		if (atomic_load(&c->svm->watched_writes) != v->written)
 			return true;
 		turn_look_away(n);
