@@ -98,10 +98,10 @@ struct vm {
 	void *engine_data;
 	struct cpu_model *cpu_model; /* vmm/cpuid.h */
 	bool soft_jit;               /* soft.jit */
-	uint64_t soft_jit_cache;     /* bytes, of all vCPUs */
-	uint64_t cpu_features[4];    /* which the guest has seen; 0: none yet */
-	uint64_t kvmclock_gain;      /* KVM's clock less vm_clock */
-	uint16_t soft_jit_hot;       /* 0: the engine's own */
+	uint64_t soft_jit_cache;  /* bytes, of all vCPUs; 0: the engine's own */
+	uint64_t cpu_features[4]; /* which the guest has seen; 0: none yet */
+	uint64_t kvmclock_gain;   /* KVM's clock less vm_clock */
+	uint16_t soft_jit_hot;    /* 0: the engine's own */
 	bool soft_jit_perfmap;
 	bool soft_jit_verify; /* soft.jit=verify */
 
@@ -143,7 +143,7 @@ struct vm_engine_options {
 	const struct engine_ops *engine;
 	const char *cpu_model, *cpu_features;
 	bool soft_jit;
-	uint64_t soft_jit_cache;                      /* bytes */
+	uint64_t soft_jit_cache;                      /* as of struct vm */
 	void (*limit_model)(struct cpu_model *model); /* for "common" */
 	uint16_t soft_jit_hot;                        /* 0: the engine's own */
 	bool soft_jit_perfmap;                        /* tell perf of it */

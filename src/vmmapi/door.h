@@ -41,8 +41,8 @@ struct door_options {
 /* What the options say of the translator. */
 bool door_option_jit(const struct door_options *options);
 bool door_option_jit_verify(const struct door_options *options);
-uint64_t door_option_jit_cache(const struct door_options *options);
-uint16_t door_option_jit_hot(const struct door_options *options); /* or 0 */
+uint64_t door_option_jit_cache(const struct door_options *options); /* or 0 */
+uint16_t door_option_jit_hot(const struct door_options *options);   /* or 0 */
 bool door_option_jit_perfmap(const struct door_options *options);
 
 /* What the state file says of the VM as a whole. */

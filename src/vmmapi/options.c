@@ -59,9 +59,8 @@ bool door_option_jit_verify(const struct door_options *options)
 	return strcmp(options->jit, "verify") == 0;
 }
 
-#define JIT_CACHE_MIN     4
-#define JIT_CACHE_MAX     1024
-#define JIT_CACHE_DEFAULT 64
+#define JIT_CACHE_MIN 4
+#define JIT_CACHE_MAX 1024
 
 static bool number_from_to(const char *value, unsigned long from,
 			   unsigned long to)
@@ -85,9 +84,7 @@ static int check_jit_cache(const struct door_options *options,
 
 uint64_t door_option_jit_cache(const struct door_options *options)
 {
-	unsigned long mib = strtoul(options->jit_cache, NULL, 10);
-
-	return (mib != 0 ? mib : JIT_CACHE_DEFAULT) * MiB;
+	return strtoul(options->jit_cache, NULL, 10) * MiB;
 }
 
 #define JIT_HOT_MAX 10000
