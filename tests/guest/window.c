@@ -301,6 +301,100 @@ static void large(void)
 	flush_all();
 }
 
+/* -- pages side by side
+ * ------------------------------------------------------------
+ */
+
+#define BESIDE 16 /* what one fault may map */
+#define SEEN   (USER | PTE_A | PTE_D)
+
+enum { BESIDE_CLEAN = 8, BESIDE_NONE = 10, BESIDE_NEW = 12, BESIDE_KEPT = 14 };
+
+static uint64_t beside_bits(unsigned n)
+{
+	return n == BESIDE_CLEAN  ? SEEN & ~PTE_D
+	       : n == BESIDE_NONE ? SEEN & ~PTE_P
+	       : n == BESIDE_NEW  ? SEEN & ~PTE_A
+	       : n == BESIDE_KEPT ? SEEN & ~PTE_W
+				  : SEEN;
+}
+
+/* They lie side by side in memory, too, but for two of them. */
+static unsigned beside_frame(unsigned n)
+{
+	return n == 4 || n == 5 ? n ^ 1 : n;
+}
+
+static uint64_t beside_va(unsigned n)
+{
+	return V + n % BESIDE * 4096ull;
+}
+
+/* Their frames have their numbers in them. */
+static uint64_t *beside_map(uint8_t *frames, unsigned n)
+{
+	uint64_t *p = (uint64_t *)(void *)(frames + beside_frame(n) * 4096u);
+
+	*(volatile uint64_t *)p = beside_frame(n);
+	map_page(beside_va(n), address(p) | beside_bits(n));
+	return p;
+}
+
+/* A load, the first one of page first. */
+static bool beside_load(unsigned first)
+{
+	bool ok = true;
+
+	for (unsigned k = 0; k < BESIDE; k++) {
+		unsigned n = (first + k) % BESIDE;
+
+		if (n == BESIDE_NONE || n == BESIDE_NEW)
+			continue;
+		ok &= user_run(loads[k % COUNT(loads)], beside_va(n), 0) ==
+			  beside_frame(n) &&
+		      fault.vector == USER_DONE;
+	}
+	return ok;
+}
+
+static void beside(void)
+{
+	bool ok = true, marked = true, none = true, kept = true, gone = true;
+	uint64_t *p[BESIDE], *clean, *unread;
+	uint8_t *frames = page_alloc();
+
+	for (unsigned n = 1; n < BESIDE; n++)
+		page_alloc();
+	for (unsigned first = 0; first < BESIDE; first++) {
+		for (unsigned n = 0; n < BESIDE; n++)
+			p[n] = beside_map(frames, n);
+		clean = pte_of(beside_va(BESIDE_CLEAN), 1);
+		unread = pte_of(beside_va(BESIDE_NEW), 1);
+		ok &= beside_load(first);
+		marked &= !(*clean & PTE_D) && !(*unread & PTE_A);
+		none &= no_load(beside_va(BESIDE_NONE), beside_va(BESIDE_NONE));
+		kept &= no_add(beside_va(BESIDE_KEPT), beside_va(BESIDE_KEPT),
+			       p[BESIDE_KEPT]);
+		if (first != BESIDE_NONE && first != BESIDE_KEPT &&
+		    first != BESIDE_NEW && first != BESIDE_CLEAN)
+			ok &= all_add(beside_va(first), p[first]);
+		/* In one way only: each next one might see to it. */
+		user_run(loads[first % COUNT(loads)], beside_va(BESIDE_NEW), 0);
+		user_run(adds[first % COUNT(adds)], beside_va(BESIDE_CLEAN), 0);
+		marked &= (*clean & PTE_D) && (*unread & PTE_A);
+		map_page(beside_va(1), 0);
+		map_page(beside_va(2), address(p[3]) | SEEN);
+		gone &= no_load(beside_va(1), beside_va(1)) &&
+			all_load(beside_va(2), *p[3]) &&
+			all_load(beside_va(0), *p[0]);
+	}
+	check(ok, "pages side by side, each its own");
+	check(marked, "accessed and dirty by what was done to each");
+	check(none, "one of them not there");
+	check(kept, "one of them not to be written to");
+	check(gone, "one is gone and one another, the rest stay");
+}
+
 /* -- address spaces
  * ----------------------------------------------------------------
  */
@@ -350,6 +444,9 @@ static void spaces(void)
 
 void payload(void)
 {
+	fpu();
+	/* Before there were so many faults that accesses go by the TLB. */
+	part(beside);
 	fpu();
 	part(remapped);
 	fpu();

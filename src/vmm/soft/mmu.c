@@ -130,7 +130,22 @@ static enum walk_result leaf(struct cpu *c, struct walk *w, unsigned bits,
 		((w->entry | set) & PTE_D) && allowed(c, w, ACCESS_WRITE),
 	    .global = (w->entry & PTE_G) && (c->cr4 & CR4_PGE),
 	};
+	if (bits == 12 && w->entry_bytes == 8) {
+		tr->entry = w->entry | set;
+		tr->entry_at = mem_hva_readable(&c->svm->vm->mem, w->entry_gpa,
+						sizeof(tr->entry));
+	}
 	return WALK_OK;
+}
+
+bool mmu_is_run(const struct translation *tr, uint64_t va, int pages)
+{
+	int place = (int)(va >> 12 & 511) + pages;
+
+	return tr->entry_at != NULL && tr->entry & PTE_A && place >= 0 &&
+	       place < 512 &&
+	       __atomic_load_n(tr->entry_at + pages, __ATOMIC_RELAXED) ==
+		   tr->entry + (uint64_t)pages * 4096;
 }
 
 /* -- the formats

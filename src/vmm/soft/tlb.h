@@ -14,6 +14,10 @@ struct translation {
 	unsigned page_bits;                 /* log2 of the page's size */
 	bool can_read, can_write, can_exec; /* now: D is set for can_write */
 	bool global;
+	/* A page of 4 KiB by an entry of 8 bytes: it, as it is now, and where
+	   the guest has it. Else 0 and NULL. */
+	uint64_t entry;
+	const uint64_t *entry_at;
 };
 
 /* The table of system accesses: the supervisor's, with SMAP at CPL 3 whatever
@@ -25,6 +29,10 @@ static inline struct tlb *tlb_system(const struct cpu *c)
 
 /* The table of the current mode, SMAP override and space (not align_check). */
 struct tlb *tlb_current(struct cpu *c);
+
+/* Is the page that lies so many pages further mapped there, in the same way,
+   and has it been accessed in the same way? (Of the entries beside tr's.) */
+bool mmu_is_run(const struct translation *tr, uint64_t va, int pages);
 
 /* Enters a translation to RAM. */
 void tlb_fill(struct cpu *c, struct tlb *t, uint64_t va, uint64_t gpa,

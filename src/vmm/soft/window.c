@@ -23,6 +23,9 @@
 #define ALL_MAX   24576
 #define PAGE_HASH 16384
 
+/* Pages of 4 KiB that are mapped at once, at most, beginning at a multiple. */
+#define AROUND 16
+
 /* A page of 4 KiB or 2 MiB. Numbers are a page's plus one; 0 ends a list. */
 struct window_page {
 	uint64_t va, gpa;
@@ -380,14 +383,14 @@ static bool map_file(struct cpu *c, uint8_t *host, uint64_t gpa, uint64_t bytes,
 	return true;
 }
 
-static bool is_mappable(struct cpu *c, const struct translation *tr,
+static bool is_mappable(struct cpu *c, uint64_t gpa, unsigned page_bits,
 			bool is_large)
 {
 	uint64_t bytes = page_bytes(is_large);
 
-	if (is_large && (tr->page_bits < LARGE_BITS || c->debug_data != 0))
+	if (is_large && (page_bits < LARGE_BITS || c->debug_data != 0))
 		return false;
-	return mem_is_ram(&c->svm->vm->mem, tr->gpa & ~(bytes - 1), bytes);
+	return mem_is_ram(&c->svm->vm->mem, gpa & ~(bytes - 1), bytes);
 }
 
 /* What of a large page is mapped by itself. */
@@ -399,49 +402,101 @@ static void drop_parts(struct tlb *t, uint64_t va)
 		window_drop(t, at);
 }
 
-static bool map(struct cpu *c, struct tlb *t, uint64_t va,
-		const struct translation *tr, bool is_large, bool write)
-{
-	uint64_t rest = page_bytes(is_large) - 1;
-	struct window_page *p;
+/* Pages that lie together, of one size. */
+struct run {
+	uint64_t va, gpa; /* of the first */
+	unsigned pages;
+	bool is_large, write;
+};
 
-	if (is_large)
-		drop_parts(t, va);
-	if (piece_of(t, va) == NULL)
-		return false;
-	p = page_new(c, t->pages);
-	if (p == NULL)
-		return false;
-	*p = (struct window_page){.va = va & ~rest,
-				  .gpa = tr->gpa & ~rest,
-				  .is_large = is_large,
-				  .write = write};
-	page_insert(t->pages, p);
-	if (!map_file(c, host_of_va(t, p->va), p->gpa, rest + 1, write)) {
-		drop(t, p);
-		return false;
+/* False: there are as many as may be. */
+static bool run_insert(struct cpu *c, struct window *w, const struct run *r)
+{
+	uint64_t bytes = page_bytes(r->is_large);
+
+	for (unsigned n = 0; n < r->pages; n++) {
+		struct window_page *p = page_new(c, w);
+
+		if (p == NULL)
+			return false;
+		*p = (struct window_page){.va = r->va + n * bytes,
+					  .gpa = r->gpa + n * bytes,
+					  .is_large = r->is_large,
+					  .write = r->write};
+		page_insert(w, p);
 	}
-	c->vcpu->stats[VM_STAT_WINDOW_PAGES]++;
 	return true;
+}
+
+static bool map(struct cpu *c, struct tlb *t, const struct run *r)
+{
+	uint64_t bytes = r->pages * page_bytes(r->is_large);
+
+	if (piece_of(t, r->va) != NULL && run_insert(c, t->pages, r) &&
+	    map_file(c, host_of_va(t, r->va), r->gpa, bytes, r->write)) {
+		c->vcpu->stats[VM_STAT_WINDOW_PAGES] += r->pages;
+		return true;
+	}
+	for (uint64_t at = r->va; at < r->va + bytes; at += 4096)
+		window_drop(t, at);
+	return false;
 }
 
 /* A large page as a whole, if nothing in it keeps it from being written to. */
 static bool map_large(struct cpu *c, struct tlb *t, uint64_t va,
 		      const struct translation *tr)
 {
-	uint64_t gpa = tr->gpa & ~(LARGE_BYTES - 1);
+	struct run r = {.va = va & ~(LARGE_BYTES - 1),
+			.gpa = tr->gpa & ~(LARGE_BYTES - 1),
+			.pages = 1,
+			.is_large = true,
+			.write = tr->can_write};
 
-	if (!is_mappable(c, tr, true) ||
-	    (tr->can_write && !may_write_all(c, gpa, LARGE_BYTES)))
+	if (!is_mappable(c, tr->gpa, tr->page_bits, true) ||
+	    (r.write && !may_write_all(c, r.gpa, LARGE_BYTES)))
 		return false;
-	return map(c, t, va, tr, true, tr->can_write);
+	drop_parts(t, va);
+	return map(c, t, &r);
 }
 
+/* The page that lies n pages further than tr's, which is va's. */
+static bool may_join(struct cpu *c, struct tlb *t, uint64_t va,
+		     const struct translation *tr, int n, bool write)
+{
+	uint64_t more = (uint64_t)n * 4096;
+
+	return mmu_is_run(tr, va, n) &&
+	       is_mappable(c, tr->gpa + more, 12, false) &&
+	       find(t->pages, va + more, false) == NULL &&
+	       (!write || smc_may_write(c, tr->gpa + more));
+}
+
+/*
+ * With those beside it, as far as they lie beside each other in RAM, too, and
+ * have been accessed as this one is, or written to: each would fault soon.
+ */
 static bool map_small(struct cpu *c, struct tlb *t, uint64_t va,
 		      const struct translation *tr)
 {
-	return is_mappable(c, tr, false) &&
-	       map(c, t, va, tr, false, tlb_has(t, va, ACCESS_WRITE));
+	bool write = tlb_has(t, va, ACCESS_WRITE);
+	int first = 0, end = 1, place = (int)(va >> 12 & (AROUND - 1));
+	struct run r;
+
+	if (!is_mappable(c, tr->gpa, tr->page_bits, false))
+		return false;
+	if (c->debug_data == 0) {
+		while (place + first > 0 &&
+		       may_join(c, t, va, tr, first - 1, write))
+			first--;
+		while (place + end < AROUND &&
+		       may_join(c, t, va, tr, end, write))
+			end++;
+	}
+	r = (struct run){.va = PAGE_BASE(va) + (uint64_t)first * 4096,
+			 .gpa = PAGE_BASE(tr->gpa) + (uint64_t)first * 4096,
+			 .pages = (unsigned)(end - first),
+			 .write = write};
+	return map(c, t, &r);
 }
 
 static struct window *window_of(struct tlb *t)
