@@ -137,12 +137,31 @@ static void interrupts(void)
 		check(true, name);                                             \
 	} while (0)
 
+/* JMP RAX and RET at an address that the translator has a place of its own
+   for (tlb.c: first_target_set): a jump to itself there. */
+static void endless_at(uint64_t at, const char *name)
+{
+	static const uint8_t code[] = {0xff, 0xe0, 0xc3};
+
+	put((uint8_t *)(uintptr_t)at, code, sizeof(code));
+	for (unsigned n = 0; n < 20; n++) {
+		leave_at = at;
+		leave_bytes = 2;
+		__asm__ volatile("call *%%rax" ::"a"(at) : "rcx", "memory");
+	}
+	check(true, name);
+}
+
 static void endless(void)
 {
 	storm_start(100000);
 	ENDLESS("jmp 1b", 2, "a jump to itself ends");
 	ENDLESS("jmp *%%rax", 2, "an indirect one, too");
 	ENDLESS("xorl %%ecx, %%ecx\n\tjmp 1b", 4, "a loop of two");
+	map_page(V, address(page[0]) | PTE_P | PTE_W);
+	endless_at(V, "and one at a multiple of 8 MiB");
+	map_page(V, 0);
+	endless_at(40, "and one at 40");
 	leave_at = 0;
 	storm_stop();
 	trap_handler[VECTOR] = NULL;

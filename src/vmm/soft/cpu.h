@@ -46,10 +46,11 @@
  * it is looked up (pieces.c): code within eight bytes has the same, as two
  * calls return to that follow one another.
  */
-#define TARGET_BITS  20
-#define TARGET_SHIFT 3
-#define TARGET_SIZE  (1u << TARGET_BITS)
-#define TARGET_OTHER 2u /* the other place, by exclusive or */
+#define TARGET_BITS       20
+#define TARGET_SHIFT      3
+#define TARGET_SIZE       (1u << TARGET_BITS)
+#define TARGET_OTHER      2u /* the other place, by exclusive or */
+#define TARGET_PLACE_BITS ((uint64_t)(TARGET_SIZE - 1) << TARGET_SHIFT)
 
 struct target {
 	uint64_t rip; /* negated */
@@ -87,14 +88,15 @@ struct target {
 struct tlb {
 	uint64_t r13, r14, r15; /* the guest's, while translated code runs */
 	uint64_t rip_base;      /* REG_RIPBASE, likewise */
-	/* The sign bit, or 0 while a kick waits: every check then fails. */
-	_Atomic uint64_t go;
+	/* The sign bit, and TARGET_PLACE_BITS, or 0 while a kick waits: every
+	   check then fails, every target is looked for at the first place. */
+	_Atomic uint64_t go, target_bits;
 	uint64_t epoch; /* what the table's code targets hold for (tlb.c) */
 	/* Masks for PEXT: a page's place in the TLB, and what must be 0 of an
 	   offset in it; an address' place in window[]; a target's place, and
 	   what else must be right of it; of a hop's word. */
 	uint64_t tlb_bits, page_bits, window_bits;
-	uint64_t target_bits, target_rest, hop_bits;
+	uint64_t target_rest, hop_bits;
 	uint64_t vec_blocked; /* of struct cpu */
 	uint64_t fs_base, gs_base;
 	/* What leads from an address to its window. */
@@ -112,11 +114,12 @@ struct tlb {
 	uint64_t arith_bits;          /* RFLAGS_ARITH */
 	uint64_t low_5, low_6;        /* bits in a word */
 	uint64_t other_bit;           /* TARGET_OTHER, of an address */
+	uint64_t place_bits;          /* TARGET_PLACE_BITS, always */
 	uint64_t tsc_bits;            /* of what is not below TSC_WINDOW */
 	uint64_t scratch;             /* of one instruction */
 	uint64_t x87_masks, x87_t0;   /* x87.c */
 	uint64_t df_bit;              /* of RFLAGS */
-	uint64_t index_bits, piece_bits, in_piece_bits;
+	uint64_t index_bits, low_32;
 	uint64_t over_page; /* a count beyond what a page can hold */
 	/* Of a piece (pieces.h): an address, what is wanted of it, the
 	   answer. */
@@ -153,8 +156,8 @@ struct tlb {
 	uint64_t large_region[1 << (REGION_SET_BITS - 6)];
 	uint64_t huge[TLB_HUGE]; /* 1 GiB pages */
 
-	/* What leads to the piece that an access found last, and that piece's
-	   address, negated. */
+	/* What leads to where an access found its window last, and the address
+	   of those 4 GiB, negated. */
 	uint64_t guess_tag[GUESSES], guess_addend[GUESSES];
 	uint64_t guess_left[GUESSES]; /* as site_left */
 	struct window *pages; /* what is in the windows; NULL: none yet */
@@ -738,8 +741,9 @@ static inline unsigned target_place(uint64_t rip)
 	return (unsigned)(rip >> TARGET_SHIFT) & (TARGET_SIZE - 1);
 }
 
-/* In the current table: rip, whose linear address is va, is at code. */
-void target_note(struct cpu *c, uint64_t rip, uint64_t va, const void *code);
+/* In the current table: rip, whose linear address is va, is at code. False:
+   it would be at the first place, which stays empty. */
+bool target_note(struct cpu *c, uint64_t rip, uint64_t va, const void *code);
 /* Something leads to code in the page of va, as long as the epoch lasts. */
 void target_page_note(struct cpu *c, uint64_t va);
 /* What is at rip has another entry now, if it is what is at gpa. */

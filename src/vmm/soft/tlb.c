@@ -196,7 +196,7 @@ static struct tlb *table_create(struct cpu *c, unsigned id, uint64_t none)
 	t->align_16 = ~0xff0ull;
 	t->align_32 = ~0xfe0ull;
 	t->align_64 = ~0xfc0ull;
-	t->target_bits = (uint64_t)(TARGET_SIZE - 1) << TARGET_SHIFT;
+	t->target_bits = t->place_bits = TARGET_PLACE_BITS;
 	t->target_rest = ~(1ull << TARGET_SHIFT);
 	t->other_bit = (uint64_t)TARGET_OTHER << TARGET_SHIFT;
 	t->hop_bits = MASK(62, 0);
@@ -654,6 +654,17 @@ void tlb_fill(struct cpu *c, struct tlb *t, uint64_t va, uint64_t gpa,
 /* -- targets of jumps
  * ------------------------------------------------------------------ */
 
+/*
+ * Nothing is ever noted at the first place, where all is looked for while a
+ * kick waits. Whoever goes by it nevertheless, as he jumps to the address of
+ * nothing, or had found another place just before the kick, leaves.
+ */
+static void first_target_set(struct tlb *t)
+{
+	if (t->cpu->jit != NULL)
+		t->target[0].code = t->cpu->jit->leave_rip;
+}
+
 void targets_clear(struct tlb *t)
 {
 	if (t->target_journaled > TARGET_JOURNAL)
@@ -663,6 +674,7 @@ void targets_clear(struct tlb *t)
 			t->target[t->target_journal[k]].rip = 0;
 	for (unsigned n = 0; n < 4; n++)
 		t->target[n].rip = target_none(n);
+	first_target_set(t);
 	t->target_journaled = 0;
 	t->targets_global = true;
 	epoch_begin(t);
@@ -698,20 +710,24 @@ static void target_set(struct tlb *t, struct target *at, struct target is)
 	*at = is;
 }
 
-void target_note(struct cpu *c, uint64_t rip, uint64_t va, const void *code)
+bool target_note(struct cpu *c, uint64_t rip, uint64_t va, const void *code)
 {
 	struct tlb *t = c->tlb;
 	unsigned n = target_place(rip);
 	struct target *at = &t->target[n], *other = target_other(t, rip);
 
+	if (n == 0)
+		return false;
 	if (at->rip == 0 - rip && at->code == code)
-		return;
-	if (at->rip != 0 - rip && at->rip != target_none(n))
+		return true;
+	if (at->rip != 0 - rip && at->rip != target_none(n) &&
+	    other != &t->target[0])
 		target_set(t, other, *at);
 	else if (other->rip == 0 - rip)
 		other->rip = target_none(n ^ TARGET_OTHER);
 	target_page_note(c, va);
 	target_set(t, at, (struct target){0 - rip, code});
+	return true;
 }
 
 void target_renew(struct cpu *c, uint64_t rip, uint64_t gpa, const void *code)
@@ -735,15 +751,22 @@ void target_renew(struct cpu *c, uint64_t rip, uint64_t gpa, const void *code)
 void cpu_kick(struct cpu *c)
 {
 	atomic_store(&c->kick, 1);
-	for (unsigned n = 0; n < TLB_TABLES && c->jit != NULL; n++)
+	for (unsigned n = 0; n < TLB_TABLES && c->jit != NULL; n++) {
+		atomic_store_explicit(&c->tlb_all[n]->target_bits, 0,
+				      memory_order_release);
 		atomic_store_explicit(&c->tlb_all[n]->go, 0,
 				      memory_order_release);
+	}
 }
 
+/* In the other order: whoever kicks meanwhile, where go is there in the end,
+   so are the bits. */
 static void go_again(struct cpu *c)
 {
-	for (unsigned n = 0; n < TLB_TABLES; n++)
+	for (unsigned n = 0; n < TLB_TABLES; n++) {
 		atomic_store(&c->tlb_all[n]->go, GO);
+		atomic_store(&c->tlb_all[n]->target_bits, TARGET_PLACE_BITS);
+	}
 }
 
 bool cpu_unkick(struct cpu *c)

@@ -94,7 +94,7 @@ void windows_destroy(struct cpu *c)
 	unreserve(c->window_nothing);
 }
 
-/* All guess the first piece, whatever it leads to. */
+/* All guess the first 4 GiB, whatever leads there. */
 static void guesses_clear(struct tlb *t)
 {
 	zero_bytes(t->guess_tag, sizeof(t->guess_tag));
@@ -107,8 +107,7 @@ void window_init(struct cpu *c, struct tlb *t)
 	t->window_bits = (uint64_t)(WINDOW_PLACES - 1) << WINDOW_SHIFT;
 	for (unsigned n = 0; n < WINDOW_PLACES; n++)
 		t->window[n] = addend_of(c->window_nothing, n);
-	t->piece_bits = ~MASK(WINDOW_SHIFT - 1, 0);
-	t->in_piece_bits = MASK(WINDOW_SHIFT - 1, 0);
+	t->low_32 = MASK(31, 0);
 	fill_words(t->guess_left, SITE_PATIENCE, GUESSES);
 	guesses_clear(t);
 }

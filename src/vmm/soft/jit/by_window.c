@@ -103,7 +103,7 @@ static bool is_step(const struct translation_unit *u, unsigned guest)
 		u->o->operands == OPERANDS_E_I8);
 }
 
-/* Who comes back from elsewhere has T0 only after a fault. */
+/* Who comes back from elsewhere has T0, too: interp_emit(), jit_fault(). */
 void held_settle(struct translation_unit *u)
 {
 	unsigned base = u->held;
@@ -115,10 +115,6 @@ void held_settle(struct translation_unit *u)
 	if (!is_held(u, base))
 		u->held = HOST_NONE;
 	for (unsigned n = u->first_detour; n < u->detours; n++)
-		if (u->detour[n].kind != AWAY_FAULT &&
-		    u->detour[n].kind != AWAY_EXIT)
-			u->held = HOST_NONE;
-	for (unsigned n = u->first_detour; n < u->detours; n++)
 		u->detour[n].held = u->held;
 }
 
@@ -126,7 +122,7 @@ void held_settle(struct translation_unit *u)
  * ------------------------------------------------------------------
  */
 
-static void window_load(struct translation_unit *u, unsigned to, unsigned base)
+void window_load(struct translation_unit *u, unsigned to, unsigned base)
 {
 	emit_pext(&u->e, to, base, FRAME(window_bits));
 	emit_load(&u->e, to, mem_index(HOST_RSP, to, 3, OF_TLB(window)));
@@ -242,8 +238,8 @@ static struct mem guess(struct translation_unit *u, struct mem at,
 	n = jit->guess = (jit->guess + 1) % GUESSES;
 	emit_load(&u->e, T1, of_guess(OF_TLB(guess_tag), n));
 	emit_lea(&u->e, T1, mem_index(T1, at.base, 0, at.disp));
-	emit_pext(&u->e, T1, T1, FRAME(piece_bits));
-	hit = emit_jrcxz(&u->e);
+	emit_rorx(&u->e, T1, T1, 32);
+	hit = emit_jecxz(&u->e);
 	d = detour_add(u, AWAY_GUESS, emit_jmp(&u->e), 0);
 	emit_here8(&u->e, hit);
 	if (d != NULL) {
@@ -260,7 +256,7 @@ static struct mem guess(struct translation_unit *u, struct mem at,
 	return mem_index(at.base, addend, 0, at.disp);
 }
 
-/* The piece is another one: it is the guess from now on. Too often, and
+/* It is elsewhere: there it is guessed to be from now on. Too often, and
    jit_interp() looks at the time. */
 void guess_detour(struct translation_unit *u, const struct detour *d)
 {
@@ -270,8 +266,8 @@ void guess_detour(struct translation_unit *u, const struct detour *d)
 	emit_pext(e, T1, T0, FRAME(window_bits));
 	emit_load(e, T1, mem_index(HOST_RSP, T1, 3, OF_TLB(window)));
 	emit_store(e, of_guess(OF_TLB(guess_addend), d->site), T1);
-	emit_pext(e, T1, T0, FRAME(in_piece_bits));
-	emit_not(e, T0); /* T1 - T0, the piece's address, negated */
+	emit_pext(e, T1, T0, FRAME(low_32));
+	emit_not(e, T0); /* T1 - T0, the address of its 4 GiB, negated */
 	emit_lea(e, T1, mem_index(T1, T0, 0, 1));
 	emit_store(e, of_guess(OF_TLB(guess_tag), d->site), T1);
 	emit_not(e, T0);

@@ -426,6 +426,12 @@ uint8_t *emit_jrcxz(struct emit *e)
 	return distance(e, 1);
 }
 
+uint8_t *emit_jecxz(struct emit *e)
+{
+	raw_byte(e, 0x67);
+	return emit_jrcxz(e);
+}
+
 uint8_t *emit_jrcxz_far(struct emit *e)
 {
 	static const uint8_t bytes[] = {0xe3, 3,                 /* jrcxz */

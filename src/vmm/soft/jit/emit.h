@@ -96,6 +96,7 @@ void emit_pdep(struct emit *e, unsigned to, unsigned from, struct mem mask);
  * for emit_here() or emit_to().
  */
 uint8_t *emit_jrcxz(struct emit *e); /* 8 bits */
+uint8_t *emit_jecxz(struct emit *e); /* likewise, if the lower half is 0 */
 /* Jumps if RCX is 0, far: to a JMP in the NOP that comes next. Not to jump
    costs nothing, while a jump is foreseen for some thousands of places only. */
 uint8_t *emit_jrcxz_far(struct emit *e);

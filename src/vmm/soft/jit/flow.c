@@ -310,7 +310,10 @@ static void look_up(struct translation_unit *u)
 	uint8_t *missed, *begin = u->e.at;
 	struct detour *d;
 
-	lookup_check(u, &missed);
+	if (u->b->is_hot)
+		lookup_check_hot(u, &missed);
+	else
+		lookup_check(u, &missed);
 	d = detour_add(u, AWAY_LOOKUP, missed, 0);
 	if (d != NULL)
 		d->again = begin;

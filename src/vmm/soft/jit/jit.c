@@ -30,6 +30,8 @@ static int emit_pieces(struct cpu *c)
 	jit->cold = jit->code.size;
 	jit->cold_ready = ALIGN_DOWN(jit->code.size, JIT_READY_STEP);
 	codemem_publish();
+	for (unsigned n = 0; n < TLB_TABLES; n++)
+		targets_clear(c->tlb_all[n]);
 	return e.full ? -ENOSPC : 0;
 }
 

@@ -232,9 +232,7 @@ bool jit_target(struct cpu *c, uint64_t rip)
 {
 	const struct block *b = jit_find(c, rip);
 
-	if (b != NULL)
-		target_note(c, rip, rip, block_entry(c, b));
-	return b != NULL;
+	return b != NULL && target_note(c, rip, rip, block_entry(c, b));
 }
 
 static uint64_t jit_resolve(struct cpu *c, uint64_t unused)
@@ -346,7 +344,7 @@ static void emit_target(struct jit *jit, struct emit *e, bool is_32)
 		emit_lea(e, T0, mem_index(T0, T1, 0, 0));
 	again = jit->piece[PIECE_LOOK] = e->at;
 	u->e = *e;
-	lookup_check(u, &missed);
+	lookup_check_hot(u, &missed);
 	lookup_jump(u);
 	*e = u->e;
 	emit_here(e, missed);
@@ -368,7 +366,7 @@ static void emit_return(struct jit *jit, struct emit *e)
 	emit_store(e, FRAME(scratch), T1);
 	again = e->at;
 	u->e = *e;
-	lookup_check(u, &missed);
+	lookup_check_hot(u, &missed);
 	emit_lea(&u->e, host_of(4), mem_at(host_of(4), 8));
 	lookup_return(u);
 	*e = u->e;
@@ -414,7 +412,7 @@ static void emit_other(struct emit *e)
 	emit_store(e, CALLED(miss_va), T0);
 	emit_pext(e, T1, T0, CALLED(other_bit));
 	emit_not(e, T1);
-	emit_pext(e, T0, T0, CALLED(target_bits));
+	emit_pext(e, T0, T0, CALLED(place_bits));
 	emit_lea(e, T0, mem_index(T0, T0, 0, 0));
 	emit_lea(e, T0, mem_index(T0, T1, 3, 2 * TARGET_OTHER + 8));
 	emit_load(e, T1, called_target(T0, OF_TARGET(rip)));
@@ -436,7 +434,7 @@ static void emit_resolve(struct emit *e)
 	emit_store(e, CALLED(miss_answer), HOST_RAX);
 	emit_load(e, T1, CALLED(miss_va));
 	emit_load(e, T0, CALLED(miss_what));
-	emit_pext(e, T1, T1, CALLED(target_bits));
+	emit_pext(e, T1, T1, CALLED(place_bits));
 	emit_lea(e, T1, mem_index(T1, T1, 0, 0));
 	emit_exchange(e, OF_TARGET(rip));
 	emit_exchange(e, OF_TARGET(code));

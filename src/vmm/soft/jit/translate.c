@@ -142,7 +142,8 @@ struct detour *detour_add(struct translation_unit *u, enum away kind,
 			     .k = (uint16_t)u->k,
 			     .kind = (uint8_t)kind,
 			     .rel = rel,
-			     .x87 = u->x87};
+			     .x87 = u->x87,
+			     .held = HOST_NONE};
 	return d;
 }
 
@@ -181,6 +182,8 @@ static void call_emit(struct translation_unit *u, enum jit_call call,
 static void interp_emit(struct translation_unit *u, const struct detour *d)
 {
 	call_emit(u, JIT_CALL_INTERP, arena_offset(u, &u->b->insn[1 + d->k]));
+	if (d->held != HOST_NONE)
+		window_load(u, T0, d->held);
 	emit_to(&u->e, emit_jmp(&u->e), d->back);
 }
 
@@ -203,6 +206,19 @@ void lookup_check(struct translation_unit *u, uint8_t **missed)
 	emit_lea(e, T1, mem_index(T1, T0, 0, 0));
 	emit_pext(e, T1, T1, FRAME(target_rest));
 	*missed = go_if_zero(u);
+}
+
+/* With fewer instructions, where a jump that is taken costs little. */
+void lookup_check_hot(struct translation_unit *u, uint8_t **missed)
+{
+	struct emit *e = &u->e;
+	uint8_t *hit;
+
+	emit_load(e, T1, target_word(u, T0, OF_TARGET(rip)));
+	emit_lea(e, T1, mem_index(T1, T0, 0, 0));
+	hit = emit_jrcxz(e);
+	*missed = emit_jmp(e);
+	emit_here8(e, hit);
 }
 
 void lookup_jump(struct translation_unit *u)
@@ -531,9 +547,9 @@ static bool walk(struct translation_unit *u)
 static size_t detour_bytes(const struct detour *d)
 {
 	static const uint8_t room[] = {
-	    [AWAY_INTERP] = 16, [AWAY_EXIT] = 16,   [AWAY_TARGET] = 16,
+	    [AWAY_INTERP] = 32, [AWAY_EXIT] = 16,   [AWAY_TARGET] = 16,
 	    [AWAY_CALLED] = 16, [AWAY_LOOKUP] = 28, [AWAY_HOP] = 24,
-	    [AWAY_PROBE] = 16,  [AWAY_SECOND] = 48, [AWAY_GUESS] = 16,
+	    [AWAY_PROBE] = 32,  [AWAY_SECOND] = 48, [AWAY_GUESS] = 32,
 	};
 	size_t bytes = d->probe.bytes != 0 ? 40 : 0; /* refill_emit */
 

@@ -57,9 +57,9 @@ struct detour {
 	uint16_t site;
 	uint8_t *resume;
 	uint32_t hop; /* of AWAY_HOP */
-	/* Of AWAY_FAULT: the code that may; what T0 is for at back. */
+	/* Of AWAY_FAULT: the code that may. */
 	uint8_t *begin, *end;
-	uint8_t held;
+	uint8_t held; /* what T0 is for at back */
 };
 #define DETOUR_MAX (4 * BLOCK_MAX)
 
@@ -205,6 +205,8 @@ struct mem window_stack_emit(struct translation_unit *u, struct mem at,
 			     struct probe p);
 /* Nothing more of the instruction may fault; and it is done. */
 void accesses_end(struct translation_unit *u);
+/* What leads from a register to its window. */
+void window_load(struct translation_unit *u, unsigned to, unsigned base);
 void held_settle(struct translation_unit *u);
 /* The detour of AWAY_GUESS: T0 becomes the address. */
 void guess_detour(struct translation_unit *u, const struct detour *d);
@@ -224,6 +226,7 @@ void chain_onward(struct translation_unit *u, int64_t rel);
 bool can_be_onward(const struct translation_unit *u, int64_t rel);
 /* To linear address T0; missed(away) when no block is known there. */
 void lookup_check(struct translation_unit *u, uint8_t **missed);
+void lookup_check_hot(struct translation_unit *u, uint8_t **missed);
 void lookup_jump(struct translation_unit *u);
 /* The same for a RET. */
 void lookup_return(struct translation_unit *u);
