@@ -779,7 +779,7 @@ bool cpu_unkick(struct cpu *c)
 /* A new kick tells itself before it takes the word: none is lost. */
 void cpu_calm(struct cpu *c)
 {
-	if (c->kick != 0 || c->tlb->go != 0)
+	if (c->kick != 0 || (c->tlb->go != 0 && c->tlb->target_bits != 0))
 		return;
 	go_again(c);
 	if (atomic_load(&c->kick) != 0)
