@@ -458,7 +458,8 @@ static bool map_large(struct cpu *c, struct tlb *t, uint64_t va,
 	return map(c, t, &r);
 }
 
-/* The page that lies n pages further than tr's, which is va's. */
+/* The page that lies n pages further than tr's, which is va's. What the TLB
+   has as writable may be clean again by its entry: that says nothing of it. */
 static bool may_join(struct cpu *c, struct tlb *t, uint64_t va,
 		     const struct translation *tr, int n, bool write)
 {
@@ -467,7 +468,7 @@ static bool may_join(struct cpu *c, struct tlb *t, uint64_t va,
 	return mmu_is_run(tr, va, n) &&
 	       is_mappable(c, tr->gpa + more, 12, false) &&
 	       find(t->pages, va + more, false) == NULL &&
-	       (!write || smc_may_write(c, tr->gpa + more));
+	       (!write || (tr->can_write && smc_may_write(c, tr->gpa + more)));
 }
 
 /*
