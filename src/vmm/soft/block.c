@@ -107,7 +107,7 @@ static const struct insn *exec_translated(struct cpu *c, const struct insn *i)
 		if (!tlb_has(c->tlb, PAGE_BASE(rip) + 4096, ACCESS_EXEC))
 			return exec_head(c, i);
 	}
-	target_note(c, rip, rip, block_entry(c, b));
+	target_note(c, rip, rip, b->code);
 	return jit_run(c, b);
 }
 

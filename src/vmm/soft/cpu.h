@@ -209,7 +209,6 @@ struct block {
 	bool is_hot;   /* takes much of the time */
 	/* Translated: the entry by an address, and that from its page. */
 	const void *code, *near;
-	uint32_t landing;   /* in the code, of returns to it (flow.c); or 0 */
 	uint32_t second;    /* of an instruction in two pages: the number of
 			       the other one plus 1; else 0 */
 	uint64_t by_tlb;    /* bit n: what insn[1 + n] accesses is often in no
@@ -746,8 +745,8 @@ static inline unsigned target_place(uint64_t rip)
 bool target_note(struct cpu *c, uint64_t rip, uint64_t va, const void *code);
 /* Something leads to code in the page of va, as long as the epoch lasts. */
 void target_page_note(struct cpu *c, uint64_t va);
-/* What is at rip has another entry now, if it is what is at gpa. */
-void target_renew(struct cpu *c, uint64_t rip, uint64_t gpa, const void *code);
+/* What is at rip has another entry now, if it had that one. */
+void target_renew(struct tlb *t, uint64_t rip, const void *was, const void *is);
 void targets_clear(struct tlb *t);
 /* This vCPU's writable entries for a guest page become read-only. */
 void tlb_protect_page(struct cpu *c, uint64_t gpa);

@@ -730,19 +730,14 @@ bool target_note(struct cpu *c, uint64_t rip, uint64_t va, const void *code)
 	return true;
 }
 
-void target_renew(struct cpu *c, uint64_t rip, uint64_t gpa, const void *code)
+void target_renew(struct tlb *t, uint64_t rip, const void *was, const void *is)
 {
-	struct tlb *t = c->tlb;
 	struct target *at = &t->target[target_place(rip)];
-	unsigned n = tlb_place(rip);
 
-	if (!tlb_match(t->exec[n], rip) ||
-	    rip + t->addend[n] != (uint64_t)(uintptr_t)c->ram + gpa)
-		return;
 	if (at->rip != 0 - rip)
 		at = target_other(t, rip);
-	if (at->rip == 0 - rip)
-		at->code = code;
+	if (at->rip == 0 - rip && at->code == was)
+		at->code = is;
 }
 
 /* -- kicks: all checks of translated code fail

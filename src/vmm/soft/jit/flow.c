@@ -247,34 +247,11 @@ static void push_return(struct translation_unit *u, struct mem mem)
 		lookup_prefetch(u);
 }
 
-/*
- * The host's CPU foresees where a RET leads by the CALL it saw. So a call is
- * one for the host as well, whose return address is a landing: a jump to the
- * block at the guest's return address. It is not returned to but by the
- * guest's RET, which finds it among the targets, as that block's entry. Not in
- * hot code: a few jumps are foreseen as well, and better where what was called
- * was not (AMD).
- */
-static void call_seen(struct translation_unit *u)
-{
-	uint64_t next = u->i->off + u->i->len;
-	uint8_t *over;
-
-	if (next >= 4096 || u->b->is_hot)
-		return;
-	over = emit_call(&u->e);
-	u->landing = emit_jmp(&u->e);
-	emit_to(&u->e, u->landing, u->c->jit->piece[PIECE_LOOK]);
-	emit_here(&u->e, over);
-	emit_op_low(&u->e, (struct op){.map = MAP_1, .opcode = 0x58}, T1);
-}
-
 bool translate_call(struct translation_unit *u, const struct rule *rule)
 {
 	if (!is_plain_branch(u))
 		return false;
 	push_return(u, stack_probe(u, RSP, -word_bytes(u), true, AWAY_EXIT));
-	call_seen(u);
 	chain_always(u, u->i->imm, AWAY_CALLED);
 	u->ended = true;
 	return true;
@@ -310,10 +287,7 @@ static void look_up(struct translation_unit *u)
 	uint8_t *missed, *begin = u->e.at;
 	struct detour *d;
 
-	if (u->b->is_hot)
-		lookup_check_hot(u, &missed);
-	else
-		lookup_check(u, &missed);
+	lookup_check(u, &missed);
 	d = detour_add(u, AWAY_LOOKUP, missed, 0);
 	if (d != NULL)
 		d->again = begin;
@@ -340,18 +314,9 @@ bool translate_call_indirect(struct translation_unit *u,
 	emit_store(&u->e, FRAME(scratch), T0);
 	push_return(u, stack_probe(u, RSP, -word_bytes(u), true, AWAY_EXIT));
 	emit_load(&u->e, T0, FRAME(scratch));
-	call_seen(u);
 	lookup_jump(u);
 	u->ended = true;
 	return true;
-}
-
-/* A few bytes: most that is translated is not hot, and does not run from what
-   the host's CPU has decoded. */
-static void return_by_piece(struct translation_unit *u)
-{
-	emit_mov_imm(&u->e, T1, arena_offset(u, u->i));
-	emit_to(&u->e, emit_jmp(&u->e), u->c->jit->piece[PIECE_RET]);
 }
 
 bool translate_ret(struct translation_unit *u, const struct rule *rule)
@@ -359,16 +324,9 @@ bool translate_ret(struct translation_unit *u, const struct rule *rule)
 	if (!is_word(u))
 		return false;
 	word_load(u, T0, stack_probe(u, RSP, 0, false, AWAY_EXIT));
-	u->ended = true;
-	if (!u->b->is_hot && !u->is_32 && u->i->imm == 0) {
-		return_by_piece(u);
-		return true;
-	}
 	look_up(u);
 	stack_adjust(u, word_bytes(u) + (int32_t)u->i->imm);
-	if (u->b->is_hot)
-		lookup_jump(u);
-	else
-		lookup_return(u);
+	lookup_jump(u);
+	u->ended = true;
 	return true;
 }

@@ -140,8 +140,6 @@ const struct insn *jit_run(struct cpu *c, const struct block *b);
 /* Called by translated code at the end of a block: the instruction, which
    leaves RIP in c->rip, by tier 0. */
 struct jit_onward jit_system(struct cpu *c, uint64_t at);
-/* Where its code is entered by an address. */
-const void *block_entry(const struct cpu *c, const struct block *b);
 /* The current table has the code at rip from now on, if there is any. */
 bool jit_target(struct cpu *c, uint64_t rip);
 /* Called by translated code: one instruction by tier 0; 0: leave. */

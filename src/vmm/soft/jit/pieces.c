@@ -223,16 +223,11 @@ struct block *jit_find(struct cpu *c, uint64_t rip)
 	return (struct block *)(uintptr_t)b;
 }
 
-const void *block_entry(const struct cpu *c, const struct block *b)
-{
-	return b->landing != 0 ? c->jit->code.exec + b->landing - 1 : b->code;
-}
-
 bool jit_target(struct cpu *c, uint64_t rip)
 {
 	const struct block *b = jit_find(c, rip);
 
-	return b != NULL && target_note(c, rip, rip, block_entry(c, b));
+	return b != NULL && target_note(c, rip, rip, b->code);
 }
 
 static uint64_t jit_resolve(struct cpu *c, uint64_t unused)
@@ -344,7 +339,7 @@ static void emit_target(struct jit *jit, struct emit *e, bool is_32)
 		emit_lea(e, T0, mem_index(T0, T1, 0, 0));
 	again = jit->piece[PIECE_LOOK] = e->at;
 	u->e = *e;
-	lookup_check_hot(u, &missed);
+	lookup_check(u, &missed);
 	lookup_jump(u);
 	*e = u->e;
 	emit_here(e, missed);
@@ -352,30 +347,6 @@ static void emit_target(struct jit *jit, struct emit *e, bool is_32)
 	found = emit_jrcxz(e);
 	emit_to(e, emit_jmp(e),
 		jit->code.write + (jit->leave_rip - jit->code.exec));
-	emit_here8(e, found);
-	emit_to(e, emit_jmp(e), again);
-}
-
-/* All of RET but the load: it is the host's, too (flow.c), so nothing is lost
-   by there being one for all. Tier 0 has it where there is no such code. */
-static void emit_return(struct jit *jit, struct emit *e)
-{
-	struct translation_unit *u = jit->unit;
-	uint8_t *missed, *found, *again;
-
-	emit_store(e, FRAME(scratch), T1);
-	again = e->at;
-	u->e = *e;
-	lookup_check_hot(u, &missed);
-	emit_lea(&u->e, host_of(4), mem_at(host_of(4), 8));
-	lookup_return(u);
-	*e = u->e;
-	emit_here(e, missed);
-	emit_to(e, emit_call(e), jit->piece[PIECE_RESOLVE]);
-	found = emit_jrcxz(e);
-	emit_load(e, T0, FRAME(scratch));
-	emit_to(e, emit_jmp(e),
-		jit->code.write + (jit->leave_insn - jit->code.exec));
 	emit_here8(e, found);
 	emit_to(e, emit_jmp(e), again);
 }
@@ -499,8 +470,6 @@ void pieces_emit(struct cpu *c, struct emit *e)
 	emit_target(jit, e, false);
 	jit->piece[PIECE_TARGET_32] = e->at;
 	emit_target(jit, e, true);
-	jit->piece[PIECE_RET] = e->at;
-	emit_return(jit, e);
 	jit->piece[PIECE_SWITCH] = e->at;
 	emit_switch(e);
 	jit->piece[PIECE_SYSTEM] = e->at;

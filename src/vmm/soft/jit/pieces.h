@@ -25,9 +25,6 @@ enum jit_piece {
 	   same in 32-bit code, where addresses end at 4 GiB. */
 	PIECE_TARGET,
 	PIECE_TARGET_32,
-	/* Jumped to: RET to T0, which the word at RSP is; T1 is the
-	   instruction's place in the arena. */
-	PIECE_RET,
 	/* Called: is the second page of the block at T0 in the arena where it
 	   was? Then word T1 says so now (hop.h). */
 	PIECE_SECOND,

@@ -48,40 +48,6 @@ static void link_add(struct translation_unit *u, uint64_t key, uint8_t *place)
 	*slot = ++jit->link_used;
 }
 
-/* Of a landing (flow.c), in link.place. */
-#define IS_LANDING (1u << 31)
-
-/* Who returns to b does so by the landing whose jump's distance is at place. */
-static void landing_set(struct cpu *c, struct block *b, uint32_t place)
-{
-	struct jit *jit = c->jit;
-	uint8_t *at = jit->code.write + place;
-	struct emit e = {.at = at, .end = at + 4};
-
-	emit_to(&e, at,
-		jit->code.write + ((const uint8_t *)b->code - jit->code.exec));
-	b->landing = place;
-	target_renew(c, c->gpr[17] + b->insn[0].off,
-		     b->key & MASK(MODE_KEY_SHIFT - 1, 0), block_entry(c, b));
-}
-
-/* u's block is translated, and ends in a call. */
-static void landing_settle(struct translation_unit *u)
-{
-	const struct insn *i = &u->b->insn[u->b->count];
-	uint64_t key = (u->b->key & ~0xfffull) + i->off + i->len;
-	const struct block *to = block_lookup(u->c, key);
-	uint32_t place;
-
-	if (u->landing == NULL)
-		return;
-	place = (uint32_t)(u->landing - u->c->jit->code.write);
-	if (to != NULL && to->code != NULL)
-		landing_set(u->c, (struct block *)(uintptr_t)to, place);
-	else
-		link_add(u, key, u->landing + IS_LANDING);
-}
-
 /* The jumps that wait for u's block go to it. */
 static void links_resolve(struct translation_unit *u)
 {
@@ -92,11 +58,7 @@ static void links_resolve(struct translation_unit *u)
 		struct jit_link *link = &jit->link[*from - 1];
 
 		if (link->key == u->b->key) {
-			if (link->place & IS_LANDING)
-				u->b->landing = link->place & ~IS_LANDING;
-			else
-				emit_to(&u->e, jit->code.write + link->place,
-					u->near);
+			emit_to(&u->e, jit->code.write + link->place, u->near);
 			u->c->vcpu->stats[VM_STAT_JIT_LINKS]++;
 			*from = link->next;
 		} else {
@@ -201,17 +163,6 @@ static struct mem target_word(struct translation_unit *u, unsigned address,
 void lookup_check(struct translation_unit *u, uint8_t **missed)
 {
 	struct emit *e = &u->e;
-
-	emit_load(e, T1, target_word(u, T0, OF_TARGET(rip)));
-	emit_lea(e, T1, mem_index(T1, T0, 0, 0));
-	emit_pext(e, T1, T1, FRAME(target_rest));
-	*missed = go_if_zero(u);
-}
-
-/* With fewer instructions, where a jump that is taken costs little. */
-void lookup_check_hot(struct translation_unit *u, uint8_t **missed)
-{
-	struct emit *e = &u->e;
 	uint8_t *hit;
 
 	emit_load(e, T1, target_word(u, T0, OF_TARGET(rip)));
@@ -224,14 +175,6 @@ void lookup_check_hot(struct translation_unit *u, uint8_t **missed)
 void lookup_jump(struct translation_unit *u)
 {
 	emit_jmp_mem(&u->e, target_word(u, T0, OF_TARGET(code)));
-}
-
-void lookup_return(struct translation_unit *u)
-{
-	const struct op push = {.map = MAP_1, .opcode = 0xff};
-
-	emit_op_mem(&u->e, push, 6, target_word(u, T0, OF_TARGET(code)));
-	emit_byte(&u->e, 0xc3);
 }
 
 void lookup_prefetch(struct translation_unit *u)
@@ -699,20 +642,20 @@ static void adopt(struct translation_unit *u, uint8_t *begin)
 {
 	struct cpu *c = u->c;
 	struct jit *jit = c->jit;
-	bool again = u->b->code != NULL;
+	const void *was = u->b->code;
 
 	links_resolve(u);
-	if (again)
+	if (was != NULL)
 		supersede(u);
 	u->b->code = jit->code.exec + (u->far - jit->code.write);
 	u->b->near = jit->code.exec + (u->near - jit->code.write);
 	block_is_translated(u->b);
-	if (u->b->landing != 0)
-		landing_set(c, u->b, u->b->landing);
-	landing_settle(u);
+	if (was != NULL)
+		target_renew(c->tlb, c->gpr[17] + u->b->insn[0].off, was,
+			     u->b->code);
 	tell_perf(u, begin);
 	jit->code.used = (size_t)(u->e.at - jit->code.write);
-	c->vcpu->stats[again ? VM_STAT_JIT_AGAIN : VM_STAT_JIT_BLOCKS]++;
+	c->vcpu->stats[was != NULL ? VM_STAT_JIT_AGAIN : VM_STAT_JIT_BLOCKS]++;
 }
 
 /* b's code at begin; is_onward: it is what comes after what is before it. */
@@ -734,7 +677,6 @@ static bool translate(struct translation_unit *u, struct block *b,
 			     .end = begin + MIN(room - ROOM_LEFT, CODE_MAX)};
 	u->held = HOST_NONE;
 	u->probed = u->ended = false;
-	u->landing = NULL;
 	u->detours = 0;
 	if (!is_onward)
 		far_emit(u);

@@ -79,7 +79,6 @@ struct translation_unit {
 	struct x87_last x87;
 	bool probed; /* a kick is seen before the block's end */
 	bool ended;
-	uint8_t *landing;     /* distance of the jump there (flow.c), or NULL */
 	uint8_t held;         /* T0 leads from this register to its window
 				 (by_window.c),	 or HOST_NONE */
 	struct block *onward; /* what comes next in the code, too */
@@ -226,10 +225,7 @@ void chain_onward(struct translation_unit *u, int64_t rel);
 bool can_be_onward(const struct translation_unit *u, int64_t rel);
 /* To linear address T0; missed(away) when no block is known there. */
 void lookup_check(struct translation_unit *u, uint8_t **missed);
-void lookup_check_hot(struct translation_unit *u, uint8_t **missed);
 void lookup_jump(struct translation_unit *u);
-/* The same for a RET. */
-void lookup_return(struct translation_unit *u);
 /* T1's target will be looked up soon. */
 void lookup_prefetch(struct translation_unit *u);
 /* Before a jump back: leaves before the instruction when kicked. */
