@@ -262,8 +262,9 @@ void jump_flush(struct cpu *c)
 /* -- the cache
  * ------------------------------------------------------------------------ */
 
-static uint64_t hash_of(uint64_t key)
+static uint64_t hash_of(uint64_t key, uint64_t va)
 {
+	key += va << 8;
 	return (key ^ key >> 12 ^ key >> 56) * 0x9e3779b97f4a7c15ull;
 }
 
@@ -293,7 +294,7 @@ static struct block *block_at(const struct block_cache *cache,
 
 static void entry_add(struct block_cache *cache, const struct block *b)
 {
-	uint64_t hash = hash_of(b->key);
+	uint64_t hash = hash_of(b->key, b->va);
 	struct entry *x = entry_first(cache, hash);
 	size_t at = (size_t)((const uint8_t *)b - cache->arena);
 
@@ -653,7 +654,7 @@ static uint16_t heat_so_far(const struct cpu *c, uint64_t key)
 
 	if (!(key & MODE_KEY_WINDOWS))
 		return 0;
-	b = block_lookup(c, key & ~MODE_KEY_WINDOWS);
+	b = block_lookup(c, key & ~MODE_KEY_WINDOWS, 0);
 	return b == NULL ? 0 : b->code != NULL ? c->jit->hot - 1 : b->heat;
 }
 
@@ -666,6 +667,7 @@ static void block_enter(struct cpu *c, struct block *b, uint64_t gpa,
 	unsigned off = gpa & 4095;
 
 	*b = (struct block){.key = key,
+			    .va = block_va(c, c->rip),
 			    .second = second,
 			    .heat = heat_so_far(c, key),
 			    .is_hot = c->jit != NULL && c->jit->all_hot,
@@ -774,29 +776,29 @@ static uint64_t code_linear(const struct cpu *c)
 				 : (uint32_t)(c->rip + c->seg[SEG_CS].base);
 }
 
-const struct block *block_lookup(const struct cpu *c, uint64_t key)
+const struct block *block_lookup(const struct cpu *c, uint64_t key, uint64_t va)
 {
 	const struct block_cache *cache = c->blocks;
-	uint64_t hash = hash_of(key);
+	uint64_t hash = hash_of(key, va);
 	const struct entry *x = entry_first(cache, hash);
 
 	for (; x->at != 0; x = entry_next(cache, x))
-		if (x->tag == tag_of(hash) && block_at(cache, x)->key == key)
+		if (x->tag == tag_of(hash) && block_at(cache, x)->key == key &&
+		    block_at(cache, x)->va == va)
 			return block_at(cache, x);
 	return NULL;
 }
 
 const struct insn *block_find(struct cpu *c)
 {
-	uint64_t linear = code_linear(c), gpa, key;
+	uint64_t linear = code_linear(c), gpa;
 	struct jump_entry *e = jump_at(c, c->rip);
 	const struct block *b;
 
 	if (unlikely(c->debug_code != 0) && debug_code_page(c, linear))
 		return NULL;
 	gpa = fetch_gpa(c, linear);
-	key = gpa | c->mode_key;
-	b = block_lookup(c, key);
+	b = block_lookup(c, gpa | c->mode_key, block_va(c, linear));
 	if (b == NULL)
 		b = block_make(c, gpa, c->rip);
 	if (b == NULL)
@@ -845,7 +847,8 @@ const struct insn *block_alone(struct cpu *c)
 	c->gpr[17] = c->rip - off;
 	if (c->code_size != 8 && c->rip > c->seg[SEG_CS].limit)
 		raise_gp(c, NULL, 0);
-	known = block_lookup(c, fetch_gpa(c, linear) | c->mode_key);
+	known = block_lookup(c, fetch_gpa(c, linear) | c->mode_key,
+			     block_va(c, linear));
 	if (known != NULL && known->second == 0 && c->code_size == 8) {
 		/* After each STI: seldom one that was never decoded. */
 		b->insn[1] = known->insn[1];
@@ -887,6 +890,13 @@ static bool is_around(const struct block *b, uint64_t gpa)
 	       block_gpa(b) <= gpa + HOT_REGION;
 }
 
+/* It is for the page that is at REG_RIPBASE, as it is run now. */
+static bool is_current(const struct cpu *c, const struct block *b)
+{
+	return b->key == (block_gpa(b) | c->mode_key) &&
+	       b->va == block_va(c, c->gpr[17]);
+}
+
 /* First all wait for it, so that those that follow one another are translated
    together. Those of another mode wait until they are entered. */
 void blocks_found_hot(struct cpu *c, uint64_t gpa)
@@ -903,8 +913,7 @@ void blocks_found_hot(struct cpu *c, uint64_t gpa)
 		b->heat = (uint16_t)(c->jit->hot - 1);
 	}
 	for (b = first; b != NULL; b = b->page_next)
-		if (is_around(b, gpa) && block_is_warm(b) &&
-		    b->key == (block_gpa(b) | c->mode_key))
+		if (is_around(b, gpa) && block_is_warm(b) && is_current(c, b))
 			jit_translate_again(c, b);
 }
 
@@ -913,8 +922,7 @@ void blocks_found_calm(struct cpu *c, uint64_t gpa)
 	struct block *b = *page_slot(c->blocks, gpa);
 
 	for (; b != NULL; b = b->page_next) {
-		if (!is_around(b, gpa) || b->by_tlb == 0 ||
-		    b->key != (block_gpa(b) | c->mode_key))
+		if (!is_around(b, gpa) || b->by_tlb == 0 || !is_current(c, b))
 			continue;
 		b->by_tlb = 0;
 		jit_translate_again(c, b);

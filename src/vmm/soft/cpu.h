@@ -62,11 +62,11 @@ struct target {
 #define SITE_PAGES    256
 #define SITE_PATIENCE 256
 
-/* Pieces of 64 GiB of the lower half of the addresses (window.h). */
-#define WINDOW_SHIFT      36
-#define WINDOW_PLACES     2048
-#define GUESSES           1024
-#define WINDOW_INDEX_BITS 27 /* of an index that is not looked up with */
+/* Pieces of 512 GiB of the lower half of the addresses (window.h): a byte
+   says which. */
+#define WINDOW_SHIFT  39
+#define WINDOW_PLACES 256
+#define GUESSES       1024
 
 /* Places that were filled, so that emptying costs what filling did. */
 #define TLB_JOURNAL     4096
@@ -93,9 +93,9 @@ struct tlb {
 	_Atomic uint64_t go, target_bits;
 	uint64_t epoch; /* what the table's code targets hold for (tlb.c) */
 	/* Masks for PEXT: a page's place in the TLB, and what must be 0 of an
-	   offset in it; an address' place in window[]; a target's place, and
-	   what else must be right of it; of a hop's word. */
-	uint64_t tlb_bits, page_bits, window_bits;
+	   offset in it; what of a target must be right but its place; of a
+	   hop's word. */
+	uint64_t tlb_bits, page_bits;
 	uint64_t target_rest, hop_bits;
 	uint64_t vec_blocked; /* of struct cpu */
 	uint64_t fs_base, gs_base;
@@ -119,7 +119,7 @@ struct tlb {
 	uint64_t scratch;             /* of one instruction */
 	uint64_t x87_masks, x87_t0;   /* x87.c */
 	uint64_t df_bit;              /* of RFLAGS */
-	uint64_t index_bits, low_32;
+	uint64_t low_32;
 	uint64_t over_page; /* a count beyond what a page can hold */
 	/* Of a piece (pieces.h): an address, what is wanted of it, the
 	   answer. */
@@ -200,6 +200,7 @@ enum access { ACCESS_READ, ACCESS_WRITE, ACCESS_EXEC };
 
 struct block {
 	uint64_t key; /* gpa | cpu.mode_key */
+	uint64_t va;  /* block_va(): it is for its page there */
 	struct block *page_next;
 	const struct insn *link[2]; /* successor's head: taken, fall through */
 	uint16_t count;             /* guest instructions */
@@ -355,6 +356,7 @@ struct cpu {
 	struct writers *writers;  /* by guest page */
 	uint8_t *nowhere;         /* a page for probes without one */
 	uint8_t *window_nothing;  /* where no window is (window.c), or NULL */
+	unsigned pieces_left;     /* of addresses it may still reserve */
 	uint8_t tlb_victim;
 	uint8_t tlb_last; /* of tlb_user, that was current */
 
@@ -641,8 +643,17 @@ const struct insn *block_find(struct cpu *c);
 const struct insn *block_alone(struct cpu *c);
 /* i in the scratch block, whose end is block_single_end(). */
 struct insn *block_single(struct cpu *c, const struct insn *i);
-/* The block with that key, or NULL. */
-const struct block *block_lookup(const struct cpu *c, uint64_t key);
+/*
+ * Blocks of a program with windows are for one linear address, so that where
+ * they are is a constant: its page's, plus 1. Others are for all: 0.
+ */
+static inline uint64_t block_va(const struct cpu *c, uint64_t va)
+{
+	return c->mode_key & MODE_KEY_WINDOWS ? (va & ~0xfffull) + 1 : 0;
+}
+/* The block with that key for that block_va(), or NULL. */
+const struct block *block_lookup(const struct cpu *c, uint64_t key,
+				 uint64_t va);
 /* Does it wait for its translation, or another one? */
 bool block_is_warm(const struct block *b);
 /* From now on it is entered by its translation. */

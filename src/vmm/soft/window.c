@@ -11,11 +11,14 @@
 #define LARGE_BYTES (1ull << LARGE_BITS)
 
 /* A piece, and on either side more than what a displacement of 32 bits and an
-   index that was looked at reach. */
+   index of 32 bits, times 8, reach. */
 #define PIECE_BYTES   (1ull << WINDOW_SHIFT)
-#define MARGIN_BYTES  (4 * GiB)
+#define MARGIN_BYTES  (64 * GiB)
 #define RESERVE_BYTES (PIECE_BYTES + 2 * MARGIN_BYTES)
 #define PIECES        4
+
+/* What all pieces of a VM may take of the process' 128 TiB. */
+#define ADDRESSES_MAX (96ull << 40)
 
 /* Pages of a table, and of all tables of a VM: each page may take two of the
    65,530 mappings that a process has (vm.max_map_count). */
@@ -35,7 +38,7 @@ struct window_page {
 
 struct window_piece {
 	uint8_t *host; /* of its first byte; NULL: not reserved */
-	uint64_t n;    /* of the addresses: which 64 GiB */
+	uint64_t n;    /* of the addresses: which 512 GiB */
 	bool used;
 };
 
@@ -50,18 +53,26 @@ struct window {
 /* -- nothing ----------------------------------------------------------------
  */
 
-static uint8_t *reserve(void)
+static uint8_t *reserve(struct cpu *c)
 {
-	uint8_t *p = mmap(NULL, RESERVE_BYTES, PROT_NONE,
-			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	uint8_t *p;
 
-	return p == MAP_FAILED ? NULL : p + MARGIN_BYTES;
+	if (c->pieces_left == 0)
+		return NULL;
+	p = mmap(NULL, RESERVE_BYTES, PROT_NONE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (p == MAP_FAILED)
+		return NULL;
+	c->pieces_left--;
+	return p + MARGIN_BYTES;
 }
 
-static void unreserve(uint8_t *host)
+static void unreserve(struct cpu *c, uint8_t *host)
 {
-	if (host != NULL)
-		munmap(host - MARGIN_BYTES, RESERVE_BYTES);
+	if (host == NULL)
+		return;
+	munmap(host - MARGIN_BYTES, RESERVE_BYTES);
+	c->pieces_left++;
 }
 
 /*
@@ -76,8 +87,12 @@ static uint64_t addend_of(const uint8_t *host, unsigned n)
 
 void windows_create(struct cpu *c)
 {
-	if (c->svm->jit_bytes != 0)
-		c->window_nothing = reserve();
+	const struct vm *vm = c->svm->vm;
+	uint64_t vcpus = MAX(vm->sockets * vm->cores * vm->threads, 1);
+
+	c->pieces_left = (unsigned)(ADDRESSES_MAX / RESERVE_BYTES / vcpus);
+	if (c->svm->jit_bytes != 0 && c->pieces_left > PIECES)
+		c->window_nothing = reserve(c);
 }
 
 void windows_destroy(struct cpu *c)
@@ -88,10 +103,10 @@ void windows_destroy(struct cpu *c)
 		if (w == NULL)
 			continue;
 		for (unsigned k = 0; k < PIECES; k++)
-			unreserve(w->piece[k].host);
+			unreserve(c, w->piece[k].host);
 		munmap(w, sizeof(*w));
 	}
-	unreserve(c->window_nothing);
+	unreserve(c, c->window_nothing);
 }
 
 /* All guess the first 4 GiB, whatever leads there. */
@@ -103,8 +118,6 @@ static void guesses_clear(struct tlb *t)
 
 void window_init(struct cpu *c, struct tlb *t)
 {
-	t->index_bits = ~MASK(WINDOW_INDEX_BITS - 1, 0);
-	t->window_bits = (uint64_t)(WINDOW_PLACES - 1) << WINDOW_SHIFT;
 	for (unsigned n = 0; n < WINDOW_PLACES; n++)
 		t->window[n] = addend_of(c->window_nothing, n);
 	t->low_32 = MASK(31, 0);
@@ -242,8 +255,31 @@ static void piece_close(struct tlb *t, struct window_piece *piece)
 	if (t->pages->count == 0 || blank(piece->host, PIECE_BYTES))
 		return;
 	/* All of it can always go. */
-	unreserve(piece->host);
+	unreserve(t->cpu, piece->host);
 	piece->host = NULL;
+}
+
+/* Addresses that another table has, the one that was given away longest ago
+   first; it begins anew. */
+static uint8_t *take_addresses(struct cpu *c, struct tlb *t)
+{
+	for (unsigned k = 0; k < TLB_USER_TABLES * PIECES; k++) {
+		unsigned n = (c->tlb_victim + k / PIECES) % TLB_USER_TABLES;
+		struct tlb *other = c->tlb_user[n];
+		struct window_piece *piece;
+		uint8_t *host;
+
+		if (other == t || other->pages == NULL)
+			continue;
+		piece = &other->pages->piece[k % PIECES];
+		if (piece->used)
+			window_clear(other);
+		host = piece->host;
+		piece->host = NULL;
+		if (host != NULL)
+			return host;
+	}
+	return NULL;
 }
 
 /* The piece of va, opened if need be, or NULL. */
@@ -254,12 +290,15 @@ static struct window_piece *piece_of(struct tlb *t, uint64_t va)
 	for (unsigned k = 0; k < PIECES; k++)
 		if (piece[k].used && piece[k].n == va >> WINDOW_SHIFT)
 			return &piece[k];
-		else if (!piece[k].used)
+		else if (!piece[k].used &&
+			 (spare == NULL || piece[k].host != NULL))
 			spare = &piece[k];
 	if (spare == NULL)
 		return NULL;
 	if (spare->host == NULL)
-		spare->host = reserve();
+		spare->host = reserve(t->cpu);
+	if (spare->host == NULL)
+		spare->host = take_addresses(t->cpu, t);
 	if (spare->host == NULL)
 		return NULL;
 	spare->n = va >> WINDOW_SHIFT;

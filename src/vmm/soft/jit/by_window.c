@@ -4,7 +4,7 @@
  * programs that run long. What leads there from an address is found in one of
  * two ways, unless it is held already:
  *
- *	looked up by bits 46 to 36 of the base register, in two instructions,
+ *	looked up by bits 46 to 39 of the base register, in three instructions,
  *	which the access waits for: in code that is not hot, and where the base
  *	is known early, as the stack's is, RIP, and what a loop steps by a
  *	constant;
@@ -124,7 +124,8 @@ void held_settle(struct translation_unit *u)
 
 void window_load(struct translation_unit *u, unsigned to, unsigned base)
 {
-	emit_pext(&u->e, to, base, FRAME(window_bits));
+	emit_rorx(&u->e, to, base, WINDOW_SHIFT);
+	emit_movzx8(&u->e, to, to);
 	emit_load(&u->e, to, mem_index(HOST_RSP, to, 3, OF_TLB(window)));
 }
 
@@ -192,6 +193,34 @@ static bool is_early(const struct translation_unit *u)
 	       is_loop_over(u, i->base / 8);
 }
 
+bool can_be_constant(const struct translation_unit *u)
+{
+	uint64_t va;
+
+	return u->i->seg < SEG_FS && offset_constant(u, &va) && va >> 47 == 0;
+}
+
+/* Its window's place is a constant, too. */
+struct mem constant_emit(struct translation_unit *u, struct probe p)
+{
+	uint8_t *begin = u->e.at;
+	struct mem window;
+	uint64_t va;
+
+	accesses_end(u);
+	offset_constant(u, &va);
+	window = mem_at(HOST_RSP,
+			OF_TLB(window[0]) + (int32_t)(va >> WINDOW_SHIFT) * 8);
+	emit_load(&u->e, T1, window);
+	if (va <= INT32_MAX) {
+		access_begin(u, mem_at(T0, 0), &p, begin);
+		return mem_at(T1, (int32_t)va);
+	}
+	emit_mov_imm(&u->e, T0, va);
+	access_begin(u, mem_at(T0, 0), &p, begin);
+	return mem_index(T0, T1, 0, 0);
+}
+
 /* With an index that register is only looked at: that it is small. */
 bool can_be_indexed(const struct translation_unit *u)
 {
@@ -206,8 +235,8 @@ struct mem indexed_emit(struct translation_unit *u, struct probe p)
 	uint8_t *begin = u->e.at, *small;
 
 	accesses_end(u);
-	emit_pext(&u->e, T1, index, FRAME(index_bits));
-	small = emit_jrcxz(&u->e);
+	emit_rorx(&u->e, T1, index, 32);
+	small = emit_jecxz(&u->e);
 	detour_add(u, p.away, emit_jmp(&u->e), 0);
 	emit_here8(&u->e, small);
 	base = base_in_register(u);
@@ -263,8 +292,7 @@ void guess_detour(struct translation_unit *u, const struct detour *d)
 	struct emit *e = &u->e;
 
 	emit_lea(e, T0, d->at);
-	emit_pext(e, T1, T0, FRAME(window_bits));
-	emit_load(e, T1, mem_index(HOST_RSP, T1, 3, OF_TLB(window)));
+	window_load(u, T1, T0);
 	emit_store(e, of_guess(OF_TLB(guess_addend), d->site), T1);
 	emit_pext(e, T1, T0, FRAME(low_32));
 	emit_not(e, T0); /* T1 - T0, the address of its 4 GiB, negated */

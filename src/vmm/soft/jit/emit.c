@@ -386,6 +386,11 @@ void emit_rorx(struct emit *e, unsigned to, unsigned from, uint8_t bits)
 	emit_imm(e, bits, 1);
 }
 
+void emit_movzx8(struct emit *e, unsigned to, unsigned from)
+{
+	op_reg(e, (struct op){.map = MAP_0F, .opcode = 0xb6}, to, from);
+}
+
 static void bits(struct emit *e, uint8_t prefix, unsigned to, unsigned from,
 		 struct mem mask)
 {

@@ -86,6 +86,8 @@ void emit_store(struct emit *e, struct mem mem, unsigned from);
 void emit_mov_imm(struct emit *e, unsigned to, uint64_t value);
 void emit_not(struct emit *e, unsigned reg);
 void emit_rorx(struct emit *e, unsigned to, unsigned from, uint8_t bits);
+/* The lowest byte, of RAX to RBX or R8 to R15. */
+void emit_movzx8(struct emit *e, unsigned to, unsigned from);
 void emit_lea(struct emit *e, unsigned to, struct mem mem);
 void emit_lea32(struct emit *e, unsigned to, struct mem mem);
 void emit_pext(struct emit *e, unsigned to, unsigned from, struct mem mask);

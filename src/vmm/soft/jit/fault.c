@@ -62,8 +62,7 @@ const void *fault_piece(const struct faults *f, uint64_t rip, struct tlb *frame)
 /* -- what they access ---------------------------------------------------------
  */
 
-static const struct insn *insn_of(const struct cpu *c,
-				  const struct jit_access *a)
+const struct insn *access_insn(const struct cpu *c, const struct jit_access *a)
 {
 	return (const struct insn *)(const void *)(c->arena + a->insn);
 }
@@ -77,7 +76,7 @@ static uint64_t offset_of(const struct cpu *c, const struct insn *i)
 
 uint64_t access_va(const struct cpu *c, const struct jit_access *a)
 {
-	const struct insn *i = insn_of(c, a);
+	const struct insn *i = access_insn(c, a);
 
 	if (a->base != T0)
 		return c->gpr[guest_of(a->base)] + (uint64_t)a->disp;
@@ -87,10 +86,10 @@ uint64_t access_va(const struct cpu *c, const struct jit_access *a)
 /* As x87_settle() has it. */
 static void tell_x87(struct cpu *c, const struct jit_access *a)
 {
-	const struct insn *place = insn_of(c, a) - a->x87_place;
+	const struct insn *place = access_insn(c, a) - a->x87_place;
 
 	if (a->x87_operand != 0)
-		c->fpu_dp = offset_of(c, insn_of(c, a) - a->x87_operand);
+		c->fpu_dp = offset_of(c, access_insn(c, a) - a->x87_operand);
 	if (a->x87_place == 0)
 		return;
 	c->fpu_ip = insn_rip(c, place);
@@ -120,7 +119,7 @@ static uint64_t debt_now(const struct faults *f)
 static bool paid(struct cpu *c, const struct jit_access *a, bool got)
 {
 	struct faults *f = &c->jit->faults;
-	const struct insn *i = insn_of(c, a);
+	const struct insn *i = access_insn(c, a);
 	struct block *b = (struct block *)(uintptr_t)block_of(i);
 
 	c->vcpu->stats[VM_STAT_WINDOW_FAULTS]++;
@@ -129,7 +128,7 @@ static bool paid(struct cpu *c, const struct jit_access *a, bool got)
 	if (f->debt < DEBT_MAX || b->code == NULL)
 		return got;
 	b->by_tlb |= 1ull << (i - &b->insn[1]);
-	jit_again(c, b, c->tlb->rip_base);
+	jit_again(c, b, c->gpr[17]);
 	return false;
 }
 

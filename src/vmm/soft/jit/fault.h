@@ -53,7 +53,9 @@ int faults_create(struct jit *jit);
 void faults_destroy(struct jit *jit);
 /* Another one; there is room for it. */
 void fault_add(struct faults *f, struct jit_access access);
-/* The linear address of its first byte, with the registers in struct cpu. */
+/* Its instruction; the linear address of its first byte, with the registers in
+ * struct cpu. */
+const struct insn *access_insn(const struct cpu *c, const struct jit_access *a);
 uint64_t access_va(const struct cpu *c, const struct jit_access *a);
 /*
  * True: the access will get through, unless a kick comes. Where it is one of

@@ -239,8 +239,7 @@ bool translate_loop(struct translation_unit *u, const struct rule *rule)
 static void push_return(struct translation_unit *u, struct mem mem)
 {
 	mem = without_t1(u, mem);
-	emit_load(&u->e, T1, FRAME(rip_base));
-	emit_lea(&u->e, T1, mem_at(T1, u->i->off + u->i->len));
+	rip_emit(u, T1, u->i->off + u->i->len);
 	word_store(u, mem, T1);
 	stack_adjust(u, -word_bytes(u));
 	if (!u->b->is_hot)

@@ -3,8 +3,9 @@
  * Direct jumps to other pages. Where such a jump leads depends on what is
  * mapped there, and so on the table it is taken in (tlb.c: epochs) and, as
  * code is found by its place in memory, on the address the page has this
- * time. A word beside the code has the sum of both negated: where it is not
- * what it was when the jump was linked, C links it again.
+ * time, if the code is not for one address. A word beside the code has the sum
+ * of both negated: where it is not what it was when the jump was linked, C
+ * links it again.
  */
 #include "vmm/soft/jit/hop.h"
 
@@ -52,6 +53,13 @@ static uint64_t *word_of(const struct jit *jit, uint32_t n)
 	return (uint64_t *)(void *)(jit->code.write + jit->hops.words) + n;
 }
 
+static void word_set(const struct jit *jit, const struct tlb *t, uint32_t n)
+{
+	uint64_t base = jit->hops.list[n].is_fixed ? 0 : t->rip_base;
+
+	*word_of(jit, n) = 0 - (base + t->epoch);
+}
+
 void hops_forget(struct jit *jit)
 {
 	for (uint32_t n = 0; n < jit->hops.used; n++)
@@ -73,12 +81,6 @@ void hops_drop_to(struct jit *jit, struct block *b)
 /* -- emitting
  * --------------------------------------------------------------- */
 
-static void target_in_t0(struct translation_unit *u, int64_t rel)
-{
-	emit_load(&u->e, T0, FRAME(rip_base));
-	lea_emit(u, T0, mem_at(T0, (int32_t)rel));
-}
-
 static bool hop_new(struct translation_unit *u, int64_t rel, uint32_t *n)
 {
 	struct hops *all = &u->c->jit->hops;
@@ -86,7 +88,7 @@ static bool hop_new(struct translation_unit *u, int64_t rel, uint32_t *n)
 	if (all->used == all->max || rel != (int32_t)rel)
 		return false;
 	*n = all->used++;
-	all->list[*n] = (struct hop){0};
+	all->list[*n] = (struct hop){.is_fixed = is_fixed(u)};
 	*word_of(u->c->jit, *n) = WORD_NONE;
 	return true;
 }
@@ -97,7 +99,7 @@ static uint32_t place_in(const struct jit *jit, const uint8_t *p)
 }
 
 /* Jumps where is returned unless word n is the sum of now. T0 becomes
-   REG_RIPBASE. */
+   REG_RIPBASE, unless that is a constant. */
 static uint8_t *word_look(struct translation_unit *u, uint32_t n)
 {
 	struct emit *e = &u->e;
@@ -105,8 +107,10 @@ static uint8_t *word_look(struct translation_unit *u, uint32_t n)
 	emit_load_near(e, T1, (uint8_t *)word_of(u->c->jit, n));
 	emit_load(e, T0, FRAME(epoch));
 	emit_lea(e, T1, mem_index(T1, T0, 0, 0));
-	emit_load(e, T0, FRAME(rip_base));
-	emit_lea(e, T1, mem_index(T1, T0, 0, 0));
+	if (!is_fixed(u)) {
+		emit_load(e, T0, FRAME(rip_base));
+		emit_lea(e, T1, mem_index(T1, T0, 0, 0));
+	}
 	emit_pext(e, T1, T1, FRAME(hop_bits));
 	return go_if_zero(u);
 }
@@ -133,7 +137,8 @@ bool hop_emit(struct translation_unit *u, int64_t rel)
 	if (!hop_new(u, rel, &n))
 		return false;
 	word_check(u, n, AWAY_HOP, rel);
-	lea_emit(u, T0, mem_at(T0, (int32_t)rel));
+	if (!is_fixed(u))
+		lea_emit(u, T0, mem_at(T0, (int32_t)rel));
 	jit->hops.list[n].jump = place_in(jit, emit_jmp(e));
 	return true;
 }
@@ -144,7 +149,7 @@ static void link_emit(struct translation_unit *u, uint32_t n, int64_t rel)
 	struct jit *jit = u->c->jit;
 	uint8_t *away;
 
-	target_in_t0(u, rel);
+	rip_emit(u, T0, rel);
 	emit_mov_imm(&u->e, T1, n);
 	away = emit_jmp(&u->e);
 	emit_to(&u->e, away, jit->piece[PIECE_LINK]);
@@ -166,7 +171,8 @@ bool hop_aside(struct translation_unit *u, int64_t rel)
 	if (!hop_new(u, rel, &n))
 		return false;
 	missed = word_look(u, n);
-	lea_emit(u, T0, mem_at(T0, (int32_t)rel));
+	if (!is_fixed(u))
+		lea_emit(u, T0, mem_at(T0, (int32_t)rel));
 	jit->hops.list[n].jump = place_in(jit, emit_jmp(e));
 	emit_here(e, missed);
 	link_emit(u, n, rel);
@@ -198,7 +204,7 @@ void second_detour(struct translation_unit *u, const struct detour *d)
 	emit_mov_imm(e, T1, d->hop);
 	emit_to(e, emit_call(e), jit->piece[PIECE_SECOND]);
 	yes = emit_jrcxz(e);
-	target_in_t0(u, d->rel);
+	rip_emit(u, T0, d->rel);
 	emit_to(e, emit_jmp(e),
 		jit->code.write + (jit->leave_rip - jit->code.exec));
 	emit_here8(e, yes);
@@ -208,14 +214,14 @@ void second_detour(struct translation_unit *u, const struct detour *d)
 bool second_link(struct cpu *c, struct tlb *t, const struct block *b,
 		 uint32_t n)
 {
-	uint64_t gpa;
+	uint64_t base = jit_rip_base(t, b->insn), gpa;
 
 	/* To walk the tables may have dropped the block. */
-	if (!jit_code_at(c, t->rip_base + 4096, &gpa) || b->code == NULL ||
+	if (!jit_code_at(c, base + 4096, &gpa) || b->code == NULL ||
 	    gpa != block_second(b))
 		return false;
-	target_page_note(c, t->rip_base + 4096);
-	*word_of(c->jit, n) = 0 - (t->rip_base + t->epoch);
+	target_page_note(c, base + 4096);
+	word_set(c->jit, t, n);
 	return true;
 }
 
@@ -253,6 +259,7 @@ static bool is_steady(struct hop *x)
 static void link_to(struct jit *jit, uint32_t n, struct block *b)
 {
 	struct hop *x = &jit->hops.list[n];
+	const uint8_t *to = x->is_fixed ? b->near : b->code;
 
 	if (x->to == b)
 		return;
@@ -261,8 +268,7 @@ static void link_to(struct jit *jit, uint32_t n, struct block *b)
 	x->to = b;
 	x->next = b->hops;
 	b->hops = n + 1;
-	jump_set(jit, x->jump,
-		 jit->code.write + ((const uint8_t *)b->code - jit->code.exec));
+	jump_set(jit, x->jump, jit->code.write + (to - jit->code.exec));
 }
 
 const void *hop_link(struct cpu *c, struct tlb *t, uint32_t n)
@@ -279,7 +285,7 @@ const void *hop_link(struct cpu *c, struct tlb *t, uint32_t n)
 	}
 	link_to(jit, n, b);
 	target_page_note(c, t->miss_va);
-	*word_of(jit, n) = 0 - (t->rip_base + t->epoch);
+	word_set(jit, t, n);
 	c->vcpu->stats[VM_STAT_JIT_HOPS]++;
 	return b->code;
 }

@@ -21,6 +21,7 @@ struct hop {
 	uint32_t away;    /* and of that to PIECE_LINK */
 	uint32_t when;    /* it was linked last */
 	uint32_t strikes;
+	bool is_fixed; /* from code for one address (block_va) */
 };
 
 struct hops {

@@ -156,12 +156,25 @@ static void frame_fill(struct cpu *c, struct tlb *t)
 	t->vec_blocked = c->vec_blocked;
 }
 
+uint64_t jit_rip_base(const struct tlb *t, const struct insn *i)
+{
+	uint64_t va = block_of(i)->va;
+
+	return va != 0 ? va - 1 : t->rip_base;
+}
+
 static void frame_take(struct cpu *c, const struct tlb *t)
 {
 	c->gpr[13] = t->r13;
 	c->gpr[14] = t->r14;
 	c->gpr[15] = t->r15;
-	c->gpr[17] = t->rip_base;
+}
+
+static void frame_take_at(struct cpu *c, const struct tlb *t,
+			  const struct insn *i)
+{
+	frame_take(c, t);
+	c->gpr[17] = jit_rip_base(t, i);
 }
 
 /*
@@ -263,6 +276,7 @@ const struct insn *jit_run(struct cpu *c, const struct block *b)
 	}
 	i = (const struct insn *)(const void *)(c->arena + out.at);
 	c->block = block_of(i);
+	c->gpr[17] = jit_rip_base(t, i);
 	if (unlikely(t->wandering != 0))
 		wanderer(c, t, i);
 	c->retired += c->block->count - (uint64_t)(i - &c->block->insn[1]);
@@ -297,7 +311,7 @@ uint64_t jit_interp(struct cpu *c, uint64_t at)
 	unsigned vec_was = (unsigned)t->vec_blocked;
 	struct insn *alone;
 
-	frame_take(c, t);
+	frame_take_at(c, t, i);
 	if (unlikely(t->wandering != 0))
 		wanderer(c, t, i);
 	if (turns_are_taken(c) && !turn_take(c)) {
@@ -350,7 +364,7 @@ uint64_t jit_fault(struct cpu *c, uint64_t unused)
 	const uint8_t *at = jit->code.exec + a->begin;
 	uint64_t va;
 
-	frame_take(c, t);
+	frame_take_at(c, t, access_insn(c, a));
 	cpu_calm(c);
 	va = access_va(c, a);
 	if (fault_served(c, a, va)) {
@@ -410,7 +424,7 @@ struct jit_onward jit_system(struct cpu *c, uint64_t at)
 	struct tlb *t = c->tlb;
 	struct insn *alone;
 
-	frame_take(c, t);
+	frame_take_at(c, t, i);
 	if (unlikely(t->wandering != 0))
 		wanderer(c, t, i);
 	alone = block_single(c, i);

@@ -62,6 +62,29 @@ bool address_possible(const struct translation_unit *u)
 	return constant || i->disp == (int32_t)i->disp;
 }
 
+void rip_emit(struct translation_unit *u, unsigned to, int64_t rel)
+{
+	if (is_fixed(u)) {
+		emit_mov_imm(&u->e, to, u->b->va - 1 + (uint64_t)rel);
+		return;
+	}
+	emit_load(&u->e, to, FRAME(rip_base));
+	lea_emit(u, to, mem_at(to, (int32_t)rel));
+}
+
+bool offset_constant(const struct translation_unit *u, uint64_t *offset)
+{
+	const struct insn *i = u->i;
+	bool by_rip = i->base == REG_RIPBASE && is_fixed(u);
+
+	if (i->index != REG_ZERO || (i->base != REG_ZERO && !by_rip))
+		return false;
+	*offset = (uint64_t)i->disp + (by_rip ? u->b->va - 1 : 0);
+	if (i->asize == 2)
+		*offset = (uint32_t)*offset;
+	return true;
+}
+
 unsigned base_in_register(struct translation_unit *u)
 {
 	unsigned guest = u->i->base / 8;
@@ -69,7 +92,7 @@ unsigned base_in_register(struct translation_unit *u)
 	if (u->i->base == REG_ZERO)
 		return HOST_NONE;
 	if (u->i->base == REG_RIPBASE)
-		emit_load(&u->e, T0, FRAME(rip_base));
+		rip_emit(u, T0, 0);
 	else if (host_of(guest) != HOST_NONE)
 		return host_of(guest);
 	else
@@ -100,12 +123,11 @@ void lea_emit(struct translation_unit *u, unsigned to, struct mem mem)
 void offset_emit(struct translation_unit *u, unsigned to)
 {
 	const struct insn *i = u->i;
+	uint64_t constant;
 	struct mem m;
 
-	if (i->base == REG_ZERO && i->index == REG_ZERO) {
-		emit_mov_imm(&u->e, to,
-			     i->asize == 2 ? (uint32_t)i->disp
-					   : (uint64_t)i->disp);
+	if (offset_constant(u, &constant)) {
+		emit_mov_imm(&u->e, to, constant);
 		return;
 	}
 	m = mem_index(base_in_register(u), index_in_register(u), i->scale,
@@ -384,6 +406,8 @@ struct mem operand_emit(struct translation_unit *u, struct probe p)
 	struct mem at = mem_at(T0, 0);
 	bool windows = has_window(u);
 
+	if (windows && can_be_constant(u))
+		return constant_emit(u, p);
 	if (windows && can_be_indexed(u))
 		return indexed_emit(u, p);
 	if (i->base != REG_ZERO && i->index == REG_ZERO && i->seg < SEG_FS &&

@@ -217,7 +217,7 @@ struct block *jit_find(struct cpu *c, uint64_t rip)
 	if (c->debug_code != 0 || !jit_is_amid(rip) ||
 	    !jit_code_at(c, rip, &gpa))
 		return NULL;
-	b = block_lookup(c, gpa | c->mode_key);
+	b = block_lookup(c, gpa | c->mode_key, block_va(c, rip));
 	if (b == NULL || b->code == NULL)
 		return NULL;
 	return (struct block *)(uintptr_t)b;

@@ -24,9 +24,12 @@
 /* -- jumps to blocks that are not translated yet -----------------------------
  */
 
-static uint32_t *link_slot(struct jit *jit, uint64_t key)
+static uint32_t *link_slot(struct jit *jit, uint64_t key, uint64_t va)
 {
-	uint64_t h = (key ^ key >> 12 ^ key >> 56) * 0x9e3779b97f4a7c15ull;
+	uint64_t h;
+
+	key += va << 8;
+	h = (key ^ key >> 12 ^ key >> 56) * 0x9e3779b97f4a7c15ull;
 
 	return &jit->link_hash[h >> (64 - JIT_LINK_BITS)];
 }
@@ -34,7 +37,7 @@ static uint32_t *link_slot(struct jit *jit, uint64_t key)
 static void link_add(struct translation_unit *u, uint64_t key, uint8_t *place)
 {
 	struct jit *jit = u->c->jit;
-	uint32_t *slot = link_slot(jit, key);
+	uint32_t *slot = link_slot(jit, key, u->b->va);
 
 	if (jit->link_used == JIT_LINKS) {
 		u->e.full = true;
@@ -42,6 +45,7 @@ static void link_add(struct translation_unit *u, uint64_t key, uint8_t *place)
 	}
 	jit->link[jit->link_used] = (struct jit_link){
 	    .key = key,
+	    .va = u->b->va,
 	    .place = (uint32_t)(place - jit->code.write),
 	    .next = *slot,
 	};
@@ -52,12 +56,12 @@ static void link_add(struct translation_unit *u, uint64_t key, uint8_t *place)
 static void links_resolve(struct translation_unit *u)
 {
 	struct jit *jit = u->c->jit;
-	uint32_t *from = link_slot(jit, u->b->key);
+	uint32_t *from = link_slot(jit, u->b->key, u->b->va);
 
 	while (*from != 0) {
 		struct jit_link *link = &jit->link[*from - 1];
 
-		if (link->key == u->b->key) {
+		if (link->key == u->b->key && link->va == u->b->va) {
 			emit_to(&u->e, jit->code.write + link->place, u->near);
 			u->c->vcpu->stats[VM_STAT_JIT_LINKS]++;
 			*from = link->next;
@@ -74,12 +78,13 @@ static void link_forget(struct translation_unit *u, uint64_t rel,
 	struct jit *jit = u->c->jit;
 	uint64_t key = (u->b->key & ~0xfffull) + rel;
 	uint32_t at = (uint32_t)(place - jit->code.write);
-	uint32_t *from = link_slot(jit, key);
+	uint32_t *from = link_slot(jit, key, u->b->va);
 
 	while (*from != 0) {
 		struct jit_link *link = &jit->link[*from - 1];
 
-		if (link->key == key && link->place - at < 16)
+		if (link->key == key && link->va == u->b->va &&
+		    link->place - at < 16)
 			*from = link->next;
 		else
 			from = &link->next;
@@ -194,6 +199,11 @@ static void by_piece(struct translation_unit *u, int64_t rel,
 
 static void target_emit(struct translation_unit *u, int64_t rel)
 {
+	if (is_fixed(u)) {
+		rip_emit(u, T0, rel);
+		emit_to(&u->e, emit_jmp(&u->e), u->c->jit->piece[PIECE_LOOK]);
+		return;
+	}
 	by_piece(u, rel, u->is_32 ? PIECE_TARGET_32 : PIECE_TARGET);
 }
 
@@ -282,7 +292,7 @@ void chain(struct translation_unit *u, uint8_t *place, int64_t rel,
 		emit_to(&u->e, place, u->loop);
 		return;
 	}
-	to = block_lookup(u->c, key);
+	to = block_lookup(u->c, key, u->b->va);
 	if (to != NULL && to->code != NULL) {
 		emit_to(&u->e, place, to_write(u->c->jit, to->near));
 		return;
@@ -305,7 +315,8 @@ static struct block *onward_block(const struct translation_unit *u, int64_t rel)
 
 	if (!is_in_page(rel) || u->room_onward == 0)
 		return NULL;
-	to = block_lookup(u->c, (u->b->key & ~0xfffull) + (uint64_t)rel);
+	to = block_lookup(u->c, (u->b->key & ~0xfffull) + (uint64_t)rel,
+			  u->b->va);
 	if (to == NULL || to == u->b || !block_is_warm(to) ||
 	    to->heat < u->c->jit->hot / 2)
 		return NULL;
@@ -569,15 +580,28 @@ static void note_accesses(struct translation_unit *u)
 }
 
 /* T0 is the RIP it was reached by: REG_RIPBASE is a fixed distance off. */
-static void far_emit(struct translation_unit *u)
+static void rip_base_emit(struct translation_unit *u)
 {
-	u->far = u->e.at;
 	emit_op_mem(&u->e, (struct op){.map = MAP_1, .opcode = 0x8d, .w = true},
 		    T1, mem_at(T0, -4096));
 	for (unsigned n = 0; n < 4 && !u->e.full; n++)
 		u->e.at[(int)n - 4] =
 		    (uint8_t)((uint32_t) - (int32_t)u->b->insn[0].off >> 8 * n);
 	emit_store(&u->e, FRAME(rip_base), T1);
+}
+
+/* A NOP, where it is known: jit_kill() needs as much. */
+static void far_emit(struct translation_unit *u)
+{
+	static const uint8_t nop[JUMP_BYTES] = {0x0f, 0x1f, 0x44};
+
+	u->far = u->e.at;
+	if (!is_fixed(u)) {
+		rip_base_emit(u);
+		return;
+	}
+	for (unsigned n = 0; n < sizeof(nop); n++)
+		emit_byte(&u->e, nop[n]);
 }
 
 /* Of a block whose near entry is where the one before it ends. */
@@ -587,9 +611,10 @@ static void far_emit_apart(struct translation_unit *u)
 	struct emit hot = u->e;
 
 	jit->cold -= FAR_APART_BYTES;
-	u->e.at = jit->code.write + jit->cold;
+	u->e.at = u->far = jit->code.write + jit->cold;
 	u->e.end = u->e.at + FAR_APART_BYTES;
-	far_emit(u);
+	if (!is_fixed(u))
+		rip_base_emit(u);
 	emit_to(&u->e, emit_jmp(&u->e), u->near);
 	hot.full |= u->e.full;
 	u->e = hot;
@@ -633,7 +658,7 @@ static void links_take_back(struct jit *jit, uint32_t links)
 	while (jit->link_used > links) {
 		struct jit_link *link = &jit->link[--jit->link_used];
 
-		*link_slot(jit, link->key) = link->next;
+		*link_slot(jit, link->key, link->va) = link->next;
 	}
 }
 

@@ -157,6 +157,15 @@ unsigned low_register(struct translation_unit *u, unsigned guest, bool load);
 void low_register_done(struct translation_unit *u, unsigned guest);
 /* May the operand's address be emitted? false: tier 0 must. */
 bool address_possible(const struct translation_unit *u);
+/* The block is for one linear address: what follows from it is constant. */
+static inline bool is_fixed(const struct translation_unit *u)
+{
+	return u->b->va != 0;
+}
+/* REG_RIPBASE + rel, to a register. */
+void rip_emit(struct translation_unit *u, unsigned to, int64_t rel);
+/* Is the operand's offset a constant? Then *offset is it. */
+bool offset_constant(const struct translation_unit *u, uint64_t *offset);
 /* LEA of the code's address size. */
 void lea_emit(struct translation_unit *u, unsigned to, struct mem mem);
 /* The operand's base: its register, or T0, or HOST_NONE; its linear address,
@@ -198,6 +207,8 @@ static inline bool mem_names(struct mem mem, unsigned host)
 bool has_window(const struct translation_unit *u);
 struct mem window_emit(struct translation_unit *u, struct mem at,
 		       struct probe p);
+bool can_be_constant(const struct translation_unit *u);
+struct mem constant_emit(struct translation_unit *u, struct probe p);
 bool can_be_indexed(const struct translation_unit *u);
 struct mem indexed_emit(struct translation_unit *u, struct probe p);
 struct mem window_stack_emit(struct translation_unit *u, struct mem at,

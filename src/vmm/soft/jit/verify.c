@@ -277,12 +277,12 @@ static const struct insn *insn_at(const struct cpu *c, uint64_t at)
 	return (const struct insn *)(const void *)(c->arena + at);
 }
 
-static void frame_to_cpu(struct cpu *c)
+static void frame_to_cpu(struct cpu *c, const struct insn *i)
 {
 	c->gpr[13] = c->tlb->r13;
 	c->gpr[14] = c->tlb->r14;
 	c->gpr[15] = c->tlb->r15;
-	c->gpr[17] = c->tlb->rip_base;
+	c->gpr[17] = jit_rip_base(c->tlb, i);
 }
 
 static void cpu_to_frame(struct cpu *c)
@@ -335,7 +335,7 @@ uint64_t verify_before(struct cpu *c, uint64_t at)
 	uint64_t tags = c->tag_count;
 	const void *p;
 
-	frame_to_cpu(c);
+	frame_to_cpu(c, i);
 	if (!turn_take(c)) {
 		c->rip = insn_rip(c, i);
 		return 0;
@@ -402,7 +402,7 @@ uint64_t verify_after(struct cpu *c, uint64_t at)
 		turn_offer(c);
 		return 1;
 	}
-	frame_to_cpu(c);
+	frame_to_cpu(c, i);
 	state_save(c, &v->native, is_vector(i));
 	if (!wrote_no_others(v, (unsigned)(at >> 32)))
 		return verify_tell(c, i, insn_rip(c, i), DIFFER_WROTE);
@@ -445,7 +445,7 @@ uint64_t verify_branch(struct cpu *c, uint64_t at)
 	const void *p = NULL, *from = NULL;
 	unsigned bytes;
 
-	frame_to_cpu(c);
+	frame_to_cpu(c, i);
 	if (!turn_take(c)) {
 		c->rip = insn_rip(c, i);
 		return 0;
@@ -496,7 +496,7 @@ uint64_t verify_arrival(struct cpu *c, uint64_t at)
 	struct verify *v = c->jit->verify;
 	const struct insn *branch = v->branch;
 
-	frame_to_cpu(c);
+	frame_to_cpu(c, insn_at(c, at));
 	v->branch = NULL;
 	if (branch == NULL || arrived_well(c, insn_rip(c, insn_at(c, at)))) {
 		turn_offer(c);

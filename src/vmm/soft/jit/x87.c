@@ -32,8 +32,7 @@ static void place_tell(struct translation_unit *u, unsigned k)
 	const struct insn *i = &u->b->insn[k];
 	struct op store = {.map = MAP_1, .opcode = 0xc7, .opsize = true};
 
-	emit_load(&u->e, T0, FRAME(rip_base));
-	emit_lea(&u->e, T0, mem_at(T0, i->off));
+	rip_emit(u, T0, i->off);
 	emit_load(&u->e, T1, FRAME(cpu));
 	emit_store(&u->e, mem_at(T1, OF_CPU(fpu_ip)), T0);
 	emit_op_mem(&u->e, store, 0, mem_at(T1, OF_CPU(fpu_opcode)));
