@@ -86,8 +86,8 @@ struct target {
  * each is current.
  */
 struct tlb {
-	uint64_t r13, r14, r15; /* the guest's, while translated code runs */
-	uint64_t rip_base;      /* REG_RIPBASE, likewise */
+	uint64_t r9, r10, r11; /* the guest's, while translated code runs */
+	uint64_t rip_base;     /* REG_RIPBASE, likewise */
 	/* The sign bit, and TARGET_PLACE_BITS, or 0 while a kick waits: every
 	   check then fails, every target is looked for at the first place. */
 	_Atomic uint64_t go, target_bits;

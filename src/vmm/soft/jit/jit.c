@@ -146,9 +146,9 @@ static void frame_segments(struct cpu *c, struct tlb *t)
 
 static void frame_fill(struct cpu *c, struct tlb *t)
 {
-	t->r13 = c->gpr[13];
-	t->r14 = c->gpr[14];
-	t->r15 = c->gpr[15];
+	t->r9 = c->gpr[9];
+	t->r10 = c->gpr[10];
+	t->r11 = c->gpr[11];
 	t->fs_base = c->seg[SEG_FS].base;
 	t->gs_base = c->seg[SEG_GS].base;
 	if (unlikely(c->code_size != 8))
@@ -165,9 +165,9 @@ uint64_t jit_rip_base(const struct tlb *t, const struct insn *i)
 
 static void frame_take(struct cpu *c, const struct tlb *t)
 {
-	c->gpr[13] = t->r13;
-	c->gpr[14] = t->r14;
-	c->gpr[15] = t->r15;
+	c->gpr[9] = t->r9;
+	c->gpr[10] = t->r10;
+	c->gpr[11] = t->r11;
 }
 
 static void frame_take_at(struct cpu *c, const struct tlb *t,

@@ -268,8 +268,8 @@ static uint64_t jit_second(struct cpu *c, uint64_t unused)
 static void emit_switch(struct emit *e)
 {
 #define FIELD(name) ((int32_t)offsetof(struct tlb, name))
-	static const int32_t fields[] = {FIELD(r13),         FIELD(r14),
-					 FIELD(r15),         FIELD(rip_base),
+	static const int32_t fields[] = {FIELD(r9),          FIELD(r10),
+					 FIELD(r11),         FIELD(rip_base),
 					 FIELD(vec_blocked), FIELD(host_rsp),
 					 FIELD(fs_base),     FIELD(gs_base),
 					 FIELD(fs_bits),     FIELD(gs_bits)};

@@ -279,17 +279,17 @@ static const struct insn *insn_at(const struct cpu *c, uint64_t at)
 
 static void frame_to_cpu(struct cpu *c, const struct insn *i)
 {
-	c->gpr[13] = c->tlb->r13;
-	c->gpr[14] = c->tlb->r14;
-	c->gpr[15] = c->tlb->r15;
+	c->gpr[9] = c->tlb->r9;
+	c->gpr[10] = c->tlb->r10;
+	c->gpr[11] = c->tlb->r11;
 	c->gpr[17] = jit_rip_base(c->tlb, i);
 }
 
 static void cpu_to_frame(struct cpu *c)
 {
-	c->tlb->r13 = c->gpr[13];
-	c->tlb->r14 = c->gpr[14];
-	c->tlb->r15 = c->gpr[15];
+	c->tlb->r9 = c->gpr[9];
+	c->tlb->r10 = c->gpr[10];
+	c->tlb->r11 = c->gpr[11];
 }
 
 static bool is_vector(const struct insn *i)
@@ -386,8 +386,9 @@ static bool wrote_no_others(const struct verify *v, unsigned wrote)
 {
 	bool others = false;
 
-	for (unsigned n = 0; n < 13; n++)
+	for (unsigned n = 0; n < 16; n++)
 		others |= v->native.gpr[n] != v->before.gpr[n] &&
+			  host_of(n) != HOST_NONE &&
 			  !(wrote >> host_of(n) & 1);
 	return !others;
 }
