@@ -62,10 +62,14 @@ struct target {
 #define SITE_PAGES    256
 #define SITE_PATIENCE 256
 
-/* Pieces of 512 GiB of the lower half of the addresses (window.h): a byte
-   says which. */
-#define WINDOW_SHIFT  39
+/*
+ * Pieces of 1 TiB of the lower half of the addresses (window.h). The upper half
+ * of the places leads to nothing. Addresses that are not canonical have places
+ * beyond, up to WINDOW_BEYOND bytes, where nothing is mapped.
+ */
+#define WINDOW_SHIFT  40
 #define WINDOW_PLACES 256
+#define WINDOW_BEYOND ((8ull << (64 - WINDOW_SHIFT)) - 8 * WINDOW_PLACES)
 #define GUESSES       1024
 
 /* Places that were filled, so that emptying costs what filling did. */
@@ -99,9 +103,6 @@ struct tlb {
 	uint64_t target_rest, hop_bits;
 	uint64_t vec_blocked; /* of struct cpu */
 	uint64_t fs_base, gs_base;
-	/* What leads from an address to its window. */
-	uint64_t window[WINDOW_PLACES];
-
 	struct cpu *cpu;
 	uint64_t host_rsp;
 	/* What must be 0 of an aligned offset in a page. */
@@ -126,6 +127,8 @@ struct tlb {
 	uint64_t miss_va, miss_what, miss_answer;
 	const void *miss_code;
 	uint64_t wandering; /* a block with a probe that misses much */
+	/* With windows: the page of the last #PF, with bit 0 set, or 0. */
+	uint64_t faulted;
 	/* What tlb.c knows of the table, where a look at it is cheap. */
 	uint64_t space;         /* CR3 base | PCID it was filled under */
 	uint8_t id, targets_of; /* code size and side of CPL 0 (tlb.c) */
@@ -165,11 +168,16 @@ struct tlb {
 	   that found the program running. */
 	bool has_windows;
 	unsigned kicks;
-	/* Then: the page of the last #PF, with bit 0 set, or 0. */
-	uint64_t faulted;
+	uint64_t pad[2];
+	/* What leads from an address to its window: at the end of a page. */
+	uint64_t window[WINDOW_PLACES];
 };
 
-_Static_assert(offsetof(struct tlb, window) < 128, "a byte's distance");
+/* The lower 6 bits of its address count how far SHRX shifts. */
+_Static_assert((0 - sizeof(struct tlb)) % 64 == WINDOW_SHIFT, "pad");
+_Static_assert((WINDOW_SHIFT + offsetof(struct tlb, target)) % 16 == 0,
+	       "none in two of the host's cache lines");
+_Static_assert(offsetof(struct tlb, gs_base) < 128, "a byte's distance");
 
 #define TLB_USER_TABLES 8
 #define TLB_TABLES      (3 + TLB_USER_TABLES)

@@ -161,24 +161,35 @@ static void tlb_clear_nonglobal(struct tlb *t)
  * ----------------------------------------------------------------------- */
 
 /* Below a table there is room for a signal's frame and a return address,
-   because translated code has its stack pointer on it. */
+   because translated code has its stack pointer on it; beyond it is nothing,
+   as far as an address may lead that should lead to a window. */
 #define STACK_BYTES (64 * KiB)
 #define GUARD_BYTES (4 * KiB)
-#define TABLE_BYTES (GUARD_BYTES + STACK_BYTES + sizeof(struct tlb))
+#define TABLE_BYTES                                                            \
+	ALIGN_UP(GUARD_BYTES + STACK_BYTES + sizeof(struct tlb), 4096)
+
+static uint64_t bytes_beyond(const struct cpu *c)
+{
+	return c->window_nothing != NULL ? WINDOW_BEYOND : 0;
+}
 
 #define PAGE_BITS (~0xfffull)
 #define GO        (1ull << 63)
 
 static struct tlb *table_create(struct cpu *c, unsigned id, uint64_t none)
 {
-	uint8_t *p = mmap(NULL, TABLE_BYTES, PROT_READ | PROT_WRITE,
+	uint8_t *p = mmap(NULL, TABLE_BYTES + bytes_beyond(c), PROT_NONE,
 			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	struct tlb *t;
 
 	if (p == MAP_FAILED)
 		return NULL;
-	mprotect(p, GUARD_BYTES, PROT_NONE);
-	t = (struct tlb *)(void *)(p + GUARD_BYTES + STACK_BYTES);
+	if (mprotect(p + GUARD_BYTES, TABLE_BYTES - GUARD_BYTES,
+		     PROT_READ | PROT_WRITE) != 0) {
+		munmap(p, TABLE_BYTES + bytes_beyond(c));
+		return NULL;
+	}
+	t = (struct tlb *)(void *)(p + TABLE_BYTES - sizeof(*t));
 	t->cpu = c;
 	t->id = (uint8_t)id;
 	t->tlb_bits = (uint64_t)(TLB_SIZE - 1) << 12;
@@ -224,7 +235,8 @@ static struct tlb *table_create(struct cpu *c, unsigned id, uint64_t none)
 static void table_destroy(struct tlb *t)
 {
 	if (t != NULL)
-		munmap((uint8_t *)t - STACK_BYTES - GUARD_BYTES, TABLE_BYTES);
+		munmap((uint8_t *)(t + 1) - TABLE_BYTES,
+		       TABLE_BYTES + bytes_beyond(t->cpu));
 }
 
 /*

@@ -18,7 +18,7 @@
 #define PIECES        4
 
 /* What all pieces of a VM may take of the process' 128 TiB. */
-#define ADDRESSES_MAX (96ull << 40)
+#define ADDRESSES_MAX (112ull << 40)
 
 /* Pages of a table, and of all tables of a VM: each page may take two of the
    65,530 mappings that a process has (vm.max_map_count). */
@@ -38,7 +38,7 @@ struct window_page {
 
 struct window_piece {
 	uint8_t *host; /* of its first byte; NULL: not reserved */
-	uint64_t n;    /* of the addresses: which 512 GiB */
+	uint64_t n;    /* of the addresses: which TiB */
 	bool used;
 };
 

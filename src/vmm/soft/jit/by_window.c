@@ -4,7 +4,7 @@
  * programs that run long. What leads there from an address is found in one of
  * two ways, unless it is held already:
  *
- *	looked up by bits 46 to 39 of the base register, in three instructions,
+ *	looked up by bits 63 to 40 of the base register, in two instructions,
  *	which the access waits for: in code that is not hot, and where the base
  *	is known early, as the stack's is, RIP, and what a loop steps by a
  *	constant;
@@ -122,11 +122,25 @@ void held_settle(struct translation_unit *u)
  * ------------------------------------------------------------------
  */
 
+/* For an address that is not canonical it faults. */
+static void look_up_place(struct translation_unit *u, unsigned to,
+			  unsigned base)
+{
+	emit_shrx(&u->e, to, base, HOST_RSP);
+}
+
+static void look_up_window(struct translation_unit *u, unsigned to)
+{
+	emit_load(&u->e, to, mem_index(HOST_RSP, to, 3, OF_TLB(window)));
+}
+
+/* Where nothing may fault. Of an address that is not canonical more than that
+   byte is in the sum, which leads nowhere (window.c). */
 void window_load(struct translation_unit *u, unsigned to, unsigned base)
 {
 	emit_rorx(&u->e, to, base, WINDOW_SHIFT);
 	emit_movzx8(&u->e, to, to);
-	emit_load(&u->e, to, mem_index(HOST_RSP, to, 3, OF_TLB(window)));
+	look_up_window(u, to);
 }
 
 static struct mem look_up(struct translation_unit *u, struct mem at,
@@ -136,12 +150,15 @@ static struct mem look_up(struct translation_unit *u, struct mem at,
 	uint8_t *begin = u->e.at;
 
 	accesses_end(u);
-	if (!is_held(u, at.base)) {
-		window_load(u, place, at.base);
-		if (place == T0)
-			hold(u, at.base);
+	if (is_held(u, at.base)) {
+		access_begin(u, at, p, begin);
+		return mem_index(at.base, place, 0, at.disp);
 	}
+	look_up_place(u, place, at.base);
 	access_begin(u, at, p, begin);
+	look_up_window(u, place);
+	if (place == T0)
+		hold(u, at.base);
 	return mem_index(at.base, place, 0, at.disp);
 }
 
@@ -240,9 +257,10 @@ struct mem indexed_emit(struct translation_unit *u, struct probe p)
 	detour_add(u, p.away, emit_jmp(&u->e), 0);
 	emit_here8(&u->e, small);
 	base = base_in_register(u);
-	window_load(u, T1, base);
-	emit_lea(&u->e, T0, mem_index(base, index, i->scale, (int32_t)i->disp));
+	look_up_place(u, T1, base);
 	access_begin(u, mem_at(T0, 0), &p, begin);
+	look_up_window(u, T1);
+	emit_lea(&u->e, T0, mem_index(base, index, i->scale, (int32_t)i->disp));
 	return mem_index(T0, T1, 0, 0);
 }
 

@@ -386,6 +386,18 @@ void emit_rorx(struct emit *e, unsigned to, unsigned from, uint8_t bits)
 	emit_imm(e, bits, 1);
 }
 
+void emit_shrx(struct emit *e, unsigned to, unsigned from, unsigned by)
+{
+	struct op shrx = {.map = MAP_0F38,
+			  .prefix = 0xf2,
+			  .opcode = 0xf7,
+			  .vex = true,
+			  .w = true,
+			  .vvvv = (uint8_t)by};
+
+	op_reg(e, shrx, to, from);
+}
+
 void emit_movzx8(struct emit *e, unsigned to, unsigned from)
 {
 	op_reg(e, (struct op){.map = MAP_0F, .opcode = 0xb6}, to, from);

@@ -86,6 +86,8 @@ void emit_store(struct emit *e, struct mem mem, unsigned from);
 void emit_mov_imm(struct emit *e, unsigned to, uint64_t value);
 void emit_not(struct emit *e, unsigned reg);
 void emit_rorx(struct emit *e, unsigned to, unsigned from, uint8_t bits);
+/* By the lower 6 bits of a register. */
+void emit_shrx(struct emit *e, unsigned to, unsigned from, unsigned by);
 /* The lowest byte, of RAX to RBX or R8 to R15. */
 void emit_movzx8(struct emit *e, unsigned to, unsigned from);
 void emit_lea(struct emit *e, unsigned to, struct mem mem);

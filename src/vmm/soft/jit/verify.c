@@ -388,8 +388,7 @@ static bool wrote_no_others(const struct verify *v, unsigned wrote)
 
 	for (unsigned n = 0; n < 16; n++)
 		others |= v->native.gpr[n] != v->before.gpr[n] &&
-			  host_of(n) != HOST_NONE &&
-			  !(wrote >> host_of(n) & 1);
+			  host_of(n) != HOST_NONE && !(wrote >> host_of(n) & 1);
 	return !others;
 }
 
