@@ -238,6 +238,45 @@ struct mem constant_emit(struct translation_unit *u, struct probe p)
 	return mem_index(T0, T1, 0, 0);
 }
 
+/* The index is known to be below 2^32: the base alone says which window. */
+bool can_be_narrow(const struct translation_unit *u)
+{
+	const struct insn *i = u->i;
+
+	if (i->index == REG_ZERO || i->seg >= SEG_FS || i->asize != 3 ||
+	    host_of(i->index / 8) == HOST_NONE ||
+	    !(u->e.narrow >> host_of(i->index / 8) & 1))
+		return false;
+	return i->base == REG_ZERO ||
+	       (i->base != REG_RIPBASE && host_of(i->base / 8) != HOST_NONE);
+}
+
+/* A constant and an index are in the first window, or beside it. */
+static struct mem first_window(struct translation_unit *u, unsigned index,
+			       const struct probe *p)
+{
+	uint8_t *begin = u->e.at;
+
+	accesses_end(u);
+	emit_load(&u->e, T1, mem_at(HOST_RSP, OF_TLB(window[0])));
+	access_begin(u, mem_at(T0, 0), p, begin);
+	return mem_index(T1, index, u->i->scale, (int32_t)u->i->disp);
+}
+
+struct mem narrow_emit(struct translation_unit *u, struct probe p)
+{
+	const struct insn *i = u->i;
+	unsigned index = host_of(i->index / 8);
+	struct mem at;
+
+	if (i->base == REG_ZERO)
+		return first_window(u, index, &p);
+	at = mem_index(host_of(i->base / 8), index, i->scale, (int32_t)i->disp);
+	look_up(u, at, &p);
+	emit_lea(&u->e, T1, at);
+	return mem_index(T1, T0, 0, 0);
+}
+
 /* With an index that register is only looked at: that it is small. */
 bool can_be_indexed(const struct translation_unit *u)
 {

@@ -12,10 +12,16 @@ static void raw_byte(struct emit *e, uint8_t byte)
 		e->full = true;
 }
 
+static inline void writes(struct emit *e, unsigned registers)
+{
+	e->wrote |= (uint16_t)registers;
+	e->narrow &= (uint16_t)~registers;
+}
+
 void emit_byte(struct emit *e, uint8_t byte)
 {
 	raw_byte(e, byte);
-	e->wrote = 0xffff;
+	writes(e, 0xffff);
 }
 
 void emit_imm(struct emit *e, uint64_t value, unsigned bytes)
@@ -220,9 +226,9 @@ INLINE void op_reg(struct emit *e, struct op op, unsigned reg, unsigned rm)
 	else
 		p = legacy(p, &op, reg & 8, false, rm & 8, need_rex);
 	end(e, aside, modrm(p, 3, reg, rm));
-	e->wrote |= (uint16_t)written_by(&op, BIT_OF(reg), BIT_OF(rm));
+	writes(e, written_by(&op, BIT_OF(reg), BIT_OF(rm)));
 	if (op.no_rex)
-		e->wrote |= MASK(3, 0); /* AH is RAX */
+		writes(e, MASK(3, 0)); /* AH is RAX */
 }
 
 /* can_small: a byte's displacement is that, and no multiple (EVEX). */
@@ -262,7 +268,7 @@ INLINE void op_mem(struct emit *e, struct op op, unsigned reg, struct mem mem)
 	else
 		p = legacy(p, &op, reg & 8, x, b, op.byte_reg && reg >= 4);
 	end(e, aside, address(p, reg, mem, !op.evex));
-	e->wrote |= (uint16_t)written_by(&op, BIT_OF(reg), 0);
+	writes(e, written_by(&op, BIT_OF(reg), 0));
 }
 
 void emit_op_reg(struct emit *e, struct op op, unsigned reg, unsigned rm)
@@ -284,8 +290,8 @@ void emit_op_plain(struct emit *e, struct op op)
 	else
 		p = legacy(p, &op, false, false, false, false);
 	end(e, aside, p);
-	e->wrote |= 1u << HOST_RAX | 1u << HOST_RDX | 1u << HOST_RCX |
-		    1u << HOST_RSI | 1u << HOST_RDI;
+	writes(e, 1u << HOST_RAX | 1u << HOST_RDX | 1u << HOST_RCX |
+		      1u << HOST_RSI | 1u << HOST_RDI);
 }
 
 void emit_op_low(struct emit *e, struct op op, unsigned reg)
@@ -294,7 +300,7 @@ void emit_op_low(struct emit *e, struct op op, unsigned reg)
 
 	op.opcode |= reg & 7;
 	end(e, aside, legacy(p, &op, false, false, reg & 8, false));
-	e->wrote |= (uint16_t)BIT_OF(reg);
+	writes(e, BIT_OF(reg));
 }
 
 /* -- by name ---------------------------------------------------------------
@@ -328,7 +334,7 @@ void emit_load_near(struct emit *e, unsigned to, const uint8_t *from)
 
 	p = legacy(p, &OP1(0x8b, .w = true), to & 8, false, false, false);
 	end(e, aside, modrm(p, 0, to, 5)); /* RIP and 32 bits */
-	e->wrote |= (uint16_t)BIT_OF(to);
+	writes(e, BIT_OF(to));
 	emit_imm(e, (uint32_t)(from - e->at - 4), 4);
 }
 
@@ -351,7 +357,7 @@ void emit_mov_imm(struct emit *e, unsigned to, uint64_t value)
 		raw_byte(e, (uint8_t)(0x40 | rex_w << 3 | to >> 3));
 	raw_byte(e, (uint8_t)(0xb8 | (to & 7)));
 	emit_imm(e, value, rex_w ? 8 : 4);
-	e->wrote |= (uint16_t)BIT_OF(to);
+	writes(e, BIT_OF(to));
 }
 
 void emit_lea(struct emit *e, unsigned to, struct mem mem)

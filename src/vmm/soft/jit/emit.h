@@ -42,11 +42,13 @@ struct mem {
  * Where bytes go. What does not fit sets full, and nothing is written. wrote
  * has a bit for each host register that may be another since somebody cleared
  * it: sometimes one too many, as of other kinds of registers with its number.
+ * narrow has one for each that somebody said is below 2^32, and that is not
+ * another since.
  */
 struct emit {
 	uint8_t *at, *end;
 	bool full;
-	uint16_t wrote;
+	uint16_t wrote, narrow;
 };
 
 /* An instruction's opcode and prefixes. */

@@ -78,7 +78,7 @@ uint64_t access_va(const struct cpu *c, const struct jit_access *a)
 {
 	const struct insn *i = access_insn(c, a);
 
-	if (a->base != T0)
+	if (a->base != T0 && !a->indexed)
 		return c->gpr[guest_of(a->base)] + (uint64_t)a->disp;
 	return offset_of(c, i) + (i->seg < SEG_FS ? 0 : c->seg[i->seg].base);
 }

@@ -25,8 +25,10 @@ struct jit_access {
 	uint16_t again; /* from where the look at it begins, to there */
 	uint16_t back;  /* from there to what follows the instruction */
 	/* The operand's address is register base + disp; so much of T0, if
-	   that is the base. */
+	   that is the base. Indexed, more is added; what leads to it is that
+	   of the base. */
 	uint8_t base;
+	bool indexed;
 	uint8_t held; /* what T0 is for behind the instruction, or HOST_NONE */
 	int32_t disp;
 	uint32_t insn; /* in the arena */

@@ -409,6 +409,8 @@ struct mem operand_emit(struct translation_unit *u, struct probe p)
 
 	if (windows && can_be_constant(u))
 		return constant_emit(u, p);
+	if (windows && can_be_narrow(u))
+		return narrow_emit(u, p);
 	if (windows && can_be_indexed(u))
 		return indexed_emit(u, p);
 	if (i->base != REG_ZERO && i->index == REG_ZERO && i->seg < SEG_FS &&

@@ -208,6 +208,22 @@ static unsigned operand_bytes(const struct translation_unit *u,
 	return rule->bytes != 0 ? rule->bytes : 1u << u->i->lsize;
 }
 
+/* What they write is always written, and with 32 bits the others are 0. */
+static bool leaves_narrow(const struct handler *h)
+{
+	return h == &h_mov || h == &h_movzxb || h == &h_movzxw || h == &h_add ||
+	       h == &h_adc || h == &h_sub || h == &h_sbb || h == &h_and ||
+	       h == &h_or || h == &h_xor;
+}
+
+static void note_narrow(struct translation_unit *u, const struct plan *p)
+{
+	for (unsigned n = PLACE_REG; n <= PLACE_RM; n++)
+		if (p->use[n] & USE_W && !(n == PLACE_RM && p->mem) &&
+		    host_of(p->guest[n]) != HOST_NONE)
+			u->e.narrow |= (uint16_t)(1u << host_of(p->guest[n]));
+}
+
 static void plan_emit(struct translation_unit *u, const struct rule *rule,
 		      struct plan *p)
 {
@@ -246,6 +262,8 @@ static void plan_emit(struct translation_unit *u, const struct rule *rule,
 			emit_store(e, slot_of(p->guest[n]), p->host[n]);
 	if (p->rcx_in_t1 && (p->use[PLACE_REG] | p->use[PLACE_RM]) & USE_W)
 		emit_mov(e, host_of(1), T1);
+	if (u->i->lsize == 2 && !p->op.byte_reg && leaves_narrow(u->o->handler))
+		note_narrow(u, p);
 }
 
 static bool as_is(struct translation_unit *u, const struct rule *rule)
@@ -412,6 +430,8 @@ static bool lea(struct translation_unit *u, const struct rule *rule)
 		return false;
 	if (u->i->lsize == u->i->asize && host != HOST_NONE) {
 		offset_emit(u, host);
+		if (u->i->lsize == 2)
+			u->e.narrow |= (uint16_t)(1u << host);
 		return true;
 	}
 	offset_emit(u, T0);

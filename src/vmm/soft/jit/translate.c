@@ -392,12 +392,13 @@ static bool ends_here(const struct translation_unit *u)
 static void verify_emit(struct translation_unit *u, enum jit_call call,
 			uint64_t arg)
 {
-	uint16_t wrote = u->e.wrote;
+	uint16_t wrote = u->e.wrote, narrow = u->e.narrow;
 
 	emit_store(&u->e, FRAME(scratch), T0);
 	call_emit(u, call, arg);
 	emit_load(&u->e, T0, FRAME(scratch));
 	u->e.wrote = wrote;
+	u->e.narrow = narrow;
 }
 
 /* With soft.jit=verify, tier 0 runs it, too (verify.h). */
@@ -560,6 +561,7 @@ static void note_access(struct translation_unit *u, const struct detour *d)
 		      .again = (uint16_t)(d->begin - d->again),
 		      .back = (uint16_t)(d->back - d->begin),
 		      .base = d->at.base,
+		      .indexed = d->at.index != HOST_NONE,
 		      .held = d->held,
 		      .disp = d->at.disp,
 		      .insn = (uint32_t)arena_offset(u, &u->b->insn[n]),

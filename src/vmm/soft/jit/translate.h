@@ -209,6 +209,8 @@ struct mem window_emit(struct translation_unit *u, struct mem at,
 		       struct probe p);
 bool can_be_constant(const struct translation_unit *u);
 struct mem constant_emit(struct translation_unit *u, struct probe p);
+bool can_be_narrow(const struct translation_unit *u);
+struct mem narrow_emit(struct translation_unit *u, struct probe p);
 bool can_be_indexed(const struct translation_unit *u);
 struct mem indexed_emit(struct translation_unit *u, struct probe p);
 struct mem window_stack_emit(struct translation_unit *u, struct mem at,
