@@ -200,6 +200,10 @@ enum access { ACCESS_READ, ACCESS_WRITE, ACCESS_EXEC };
 
 /* cpu.mode_key: in the bits of a block's key above its gpa. */
 #define MODE_KEY_SHIFT   56
+/* The size of code, twice, and whether it is for CPL 1 to 3; 64-bit at CPL 0.
+ */
+#define MODE_KEY_CODE    (31ull << MODE_KEY_SHIFT)
+#define MODE_KEY_KERNEL  (16ull << MODE_KEY_SHIFT)
 /* An offset in CS, DS, ES and SS is a linear address: 64-bit code, or 32-bit
    code whose segments are all of 4 GiB. Only that is translated. */
 #define MODE_KEY_FLAT    (1ull << 62)
@@ -652,12 +656,16 @@ const struct insn *block_alone(struct cpu *c);
 /* i in the scratch block, whose end is block_single_end(). */
 struct insn *block_single(struct cpu *c, const struct insn *i);
 /*
- * Blocks of a program with windows are for one linear address, so that where
- * they are is a constant: its page's, plus 1. Others are for all: 0.
+ * Blocks of a program with windows, and of a 64-bit kernel, are for one linear
+ * address, so that where they are is a constant: its page's, plus 1. Others are
+ * for all: 0.
  */
 static inline uint64_t block_va(const struct cpu *c, uint64_t va)
 {
-	return c->mode_key & MODE_KEY_WINDOWS ? (va & ~0xfffull) + 1 : 0;
+	bool is_fixed = c->mode_key & MODE_KEY_WINDOWS ||
+			(c->mode_key & MODE_KEY_CODE) == MODE_KEY_KERNEL;
+
+	return is_fixed ? (va & ~0xfffull) + 1 : 0;
 }
 /* The block with that key for that block_va(), or NULL. */
 const struct block *block_lookup(const struct cpu *c, uint64_t key,

@@ -284,6 +284,43 @@ static struct mem wandering_probe(struct translation_unit *u, struct mem at,
 	return mem_index(at.base, place, 0, at.disp);
 }
 
+/* An operand whose address, and so its place, is a constant. */
+static bool can_be_known(const struct translation_unit *u,
+			 const struct probe *p, uint64_t *va)
+{
+	return u->i->seg < SEG_FS && offset_constant(u, va) &&
+	       (*va & 4095) + p->bytes <= 4096 && (*va & p->align) == 0;
+}
+
+static struct mem known_probe(struct translation_unit *u, uint64_t va,
+			      const struct probe *p)
+{
+	int32_t tags = p->write ? OF_TLB(write) : OF_TLB(read);
+	int32_t place = (int32_t)tlb_place(va) * 8, in_page = va & 4095;
+	bool is_near = va == (uint64_t)(int32_t)va;
+	struct mem at = mem_at(T0, 0), tag = mem_index(T1, T0, 0, -in_page);
+	uint8_t *begin = u->e.at;
+	struct detour *d;
+
+	if (is_near) {
+		at = mem_at(HOST_NONE, (int32_t)va);
+		tag = mem_at(T1, (int32_t)PAGE_BASE(va));
+	} else {
+		emit_mov_imm(&u->e, T0, va);
+	}
+	emit_load(&u->e, T1, mem_at(HOST_RSP, tags + place));
+	emit_lea(&u->e, T1, tag);
+	emit_pext(&u->e, T1, T1, FRAME(page_bits));
+	d = go_or(u, p->away);
+	if (d != NULL) {
+		d->probe = *p;
+		d->at = at;
+		d->again = begin;
+	}
+	emit_load(&u->e, T1, mem_at(HOST_RSP, OF_TLB(addend) + place));
+	return is_near ? mem_at(T1, (int32_t)va) : mem_index(T0, T1, 0, 0);
+}
+
 /*
  * Where most of the time goes, each probe remembers the page it found last,
  * so that the usual way does not depend on the address but by a branch that
@@ -406,6 +443,7 @@ struct mem operand_emit(struct translation_unit *u, struct probe p)
 	const struct insn *i = u->i;
 	struct mem at = mem_at(T0, 0);
 	bool windows = has_window(u);
+	uint64_t va;
 
 	if (windows && can_be_constant(u))
 		return constant_emit(u, p);
@@ -413,6 +451,10 @@ struct mem operand_emit(struct translation_unit *u, struct probe p)
 		return narrow_emit(u, p);
 	if (windows && can_be_indexed(u))
 		return indexed_emit(u, p);
+	if (!windows && !has_site(u, &p) && can_be_known(u, &p, &va)) {
+		u->probed = true;
+		return known_probe(u, va, &p);
+	}
 	if (i->base != REG_ZERO && i->index == REG_ZERO && i->seg < SEG_FS &&
 	    i->asize == 3 && i->disp < 0x7fffff00)
 		at = mem_at(base_in_register(u), (int32_t)i->disp);
