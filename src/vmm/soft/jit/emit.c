@@ -484,9 +484,11 @@ uint8_t *emit_jcc(struct emit *e, unsigned condition)
 	return distance(e, 4);
 }
 
+/* Who is called may be tier 0, for an instruction that writes to any. */
 uint8_t *emit_call(struct emit *e)
 {
 	raw_byte(e, 0xe8);
+	writes(e, 0xffff);
 	return distance(e, 4);
 }
 

@@ -262,7 +262,7 @@ static void plan_emit(struct translation_unit *u, const struct rule *rule,
 			emit_store(e, slot_of(p->guest[n]), p->host[n]);
 	if (p->rcx_in_t1 && (p->use[PLACE_REG] | p->use[PLACE_RM]) & USE_W)
 		emit_mov(e, host_of(1), T1);
-	if (u->i->lsize == 2 && !p->op.byte_reg && leaves_narrow(u->o->handler))
+	if (u->i->lsize == 2 && leaves_narrow(u->o->handler))
 		note_narrow(u, p);
 }
 
