@@ -917,18 +917,6 @@ void blocks_found_hot(struct cpu *c, uint64_t gpa)
 			jit_translate_again(c, b);
 }
 
-void blocks_found_calm(struct cpu *c, uint64_t gpa)
-{
-	struct block *b = *page_slot(c->blocks, gpa);
-
-	for (; b != NULL; b = b->page_next) {
-		if (!is_around(b, gpa) || b->by_tlb == 0 || !is_current(c, b))
-			continue;
-		b->by_tlb = 0;
-		jit_translate_again(c, b);
-	}
-}
-
 struct insn *block_single(struct cpu *c, const struct insn *i)
 {
 	struct block *b = scratch_block(c);

@@ -676,8 +676,6 @@ bool block_is_warm(const struct block *b);
 void block_is_translated(struct block *b);
 /* Those around gpa take much of the time. */
 void blocks_found_hot(struct cpu *c, uint64_t gpa);
-/* Those around it try windows again (struct block, by_tlb). */
-void blocks_found_calm(struct cpu *c, uint64_t gpa);
 /* That of instruction i, which is in the arena. */
 const struct block *block_of(const struct insn *i);
 /* What i, of b, is in memory now: its bytes and no more. */

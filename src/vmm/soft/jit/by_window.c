@@ -359,13 +359,25 @@ void guess_detour(struct translation_unit *u, const struct detour *d)
 	resume_counted(u, d, of_guess(OF_TLB(guess_left), d->site));
 }
 
+/* Guesses are long: where there are many of them, they do not pay. */
+#define GUESSED_MAX 4
+
+static bool has_few(const struct translation_unit *u)
+{
+	unsigned n = 0;
+
+	for (unsigned k = 1; k <= u->b->count; k++)
+		n += (u->b->insn[k].flags & INSN_MEM) != 0;
+	return n <= GUESSED_MAX;
+}
+
 struct mem window_emit(struct translation_unit *u, struct mem at,
 		       struct probe p)
 {
 	bool early = is_early(u) && u->i->index == REG_ZERO;
 
-	return early || !u->b->is_hot || u->i->flags & INSN_WANDERS ||
-		       is_held(u, at.base)
+	return early || !u->b->is_hot || !has_few(u) ||
+		       u->i->flags & INSN_WANDERS || is_held(u, at.base)
 		   ? look_up(u, at, &p)
 		   : guess(u, at, &p);
 }

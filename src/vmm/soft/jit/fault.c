@@ -107,6 +107,8 @@ static void tell_x87(struct cpu *c, const struct jit_access *a)
 #define FAULT_TICKS 60000
 #define DEBT_SHIFT  3
 #define DEBT_MAX    (200 * 1000 * 1000)
+/* Blocks that a kick lets try again. */
+#define CALMED      8
 
 static uint64_t debt_now(const struct faults *f)
 {
@@ -123,10 +125,13 @@ static bool paid(struct cpu *c, const struct jit_access *a, bool got)
 	struct block *b = (struct block *)(uintptr_t)block_of(i);
 
 	c->vcpu->stats[VM_STAT_WINDOW_FAULTS]++;
-	f->debt = debt_now(f) + (got ? FAULT_TICKS : 16 * FAULT_TICKS);
+	f->debt =
+	    MIN(debt_now(f) + (got ? FAULT_TICKS : 16 * FAULT_TICKS), DEBT_MAX);
 	f->then = __builtin_ia32_rdtsc();
 	if (f->debt < DEBT_MAX || b->code == NULL)
 		return got;
+	if (b->by_tlb == 0 && f->turned_used < TURNED_MAX)
+		f->turned[f->turned_used++] = b;
 	b->by_tlb |= 1ull << (i - &b->insn[1]);
 	jit_again(c, b, c->gpr[17]);
 	return false;
@@ -162,7 +167,17 @@ bool faults_are_many(const struct cpu *c)
 	return c->jit->faults.debt > DEBT_MAX / 2;
 }
 
-bool faults_are_few(const struct cpu *c)
+/* The last ones come first: they are of what runs now. */
+void faults_calm(struct cpu *c)
 {
-	return debt_now(&c->jit->faults) < DEBT_MAX / 8;
+	struct faults *f = &c->jit->faults;
+
+	for (unsigned n = 0;
+	     n < CALMED && f->turned_used != 0 && debt_now(f) < DEBT_MAX / 2;
+	     n++) {
+		struct block *b = f->turned[--f->turned_used];
+
+		b->by_tlb = 0;
+		jit_translate_again(c, b);
+	}
 }

@@ -38,6 +38,8 @@ struct jit_access {
 	uint8_t x87_place, x87_operand;
 };
 
+#define TURNED_MAX 1024
+
 struct faults {
 	const uint8_t *code; /* what runs, code_bytes of it */
 	size_t code_bytes;
@@ -46,6 +48,9 @@ struct faults {
 	uint32_t used, max;
 	bool is_watched; /* by the handler: else no access is to fault */
 	uint64_t thread; /* that was the last to run it */
+	/* Blocks in which what faulted goes by the TLB now, the first ones. */
+	struct block *turned[TURNED_MAX];
+	uint32_t turned_used;
 	/* What faults cost lately, in ticks of the TSC, and until when. */
 	uint64_t debt, then;
 };
@@ -65,9 +70,10 @@ uint64_t access_va(const struct cpu *c, const struct jit_access *a);
  * translated code is to be left.
  */
 bool fault_served(struct cpu *c, const struct jit_access *a, uint64_t va);
-/* So many that what is mapped should stay; so few that more may try. */
+/* So many that what is mapped should stay. */
 bool faults_are_many(const struct cpu *c);
-bool faults_are_few(const struct cpu *c);
+/* Where they are few, some that had turned from windows try them again. */
+void faults_calm(struct cpu *c);
 /* Where code goes on that faulted at rip, in frame; NULL: it may not. */
 const void *fault_piece(const struct faults *f, uint64_t rip,
 			struct tlb *frame);

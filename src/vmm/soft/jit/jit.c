@@ -96,7 +96,7 @@ void jit_flush(struct cpu *c)
 	c->vcpu->stats[VM_STAT_JIT_FLUSHES]++;
 	jit->link_used = 0;
 	jit->hops.used = 0;
-	jit->faults.used = 0;
+	jit->faults.used = jit->faults.turned_used = 0;
 	jit->again = NULL;
 	jit->full = false;
 	zero_bytes(jit->link_hash, sizeof(uint32_t) << JIT_LINK_BITS);
@@ -200,9 +200,8 @@ static void sample(struct cpu *c)
 	c->gpr[17] = PAGE_BASE(c->rip);
 	if (same >= JIT_SAMPLES / 8)
 		blocks_found_hot(c, gpa);
-	/* Lists of blocks are long. */
-	if (jit->samples % 8 == 0 && c->tlb->has_windows && faults_are_few(c))
-		blocks_found_calm(c, gpa);
+	if (c->tlb->has_windows)
+		faults_calm(c);
 }
 
 /*

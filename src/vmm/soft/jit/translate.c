@@ -641,6 +641,13 @@ static void supersede(struct translation_unit *u)
 	emit_to(&e, emit_jmp(&e), u->near);
 }
 
+static uint64_t rip_of(const struct translation_unit *u)
+{
+	uint64_t base = is_fixed(u) ? u->b->va - 1 : u->c->gpr[17];
+
+	return base + u->b->insn[0].off;
+}
+
 /* Not its entry by an address, where that is apart. */
 static void tell_perf(const struct translation_unit *u, const uint8_t *begin)
 {
@@ -651,7 +658,7 @@ static void tell_perf(const struct translation_unit *u, const uint8_t *begin)
 		return;
 	vec_leave(c);
 	perfmap_add(c->svm->perfmap, jit->code.exec + (begin - jit->code.write),
-		    (size_t)(u->e.at - begin), c->gpr[17] + u->b->insn[0].off);
+		    (size_t)(u->e.at - begin), rip_of(u));
 }
 
 /* Its jumps that wait for a target do no more. */
@@ -678,8 +685,7 @@ static void adopt(struct translation_unit *u, uint8_t *begin)
 	u->b->near = jit->code.exec + (u->near - jit->code.write);
 	block_is_translated(u->b);
 	if (was != NULL)
-		target_renew(c->tlb, c->gpr[17] + u->b->insn[0].off, was,
-			     u->b->code);
+		target_renew(c->tlb, rip_of(u), was, u->b->code);
 	tell_perf(u, begin);
 	jit->code.used = (size_t)(u->e.at - jit->code.write);
 	c->vcpu->stats[was != NULL ? VM_STAT_JIT_AGAIN : VM_STAT_JIT_BLOCKS]++;
