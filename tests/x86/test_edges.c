@@ -271,7 +271,10 @@ static bool secret_page(struct guest *g, const struct how *how)
 /* -- bases that change -------------------------------------------------------
  */
 
-#define PIECE (64 * GiB) /* of windows: each has the same memory here */
+/* A piece of windows, and many steps: the same memory lies behind both, and so
+   many before the end of the first piece. */
+#define PIECE (1ull << 40)
+#define STEPS (64 * GiB)
 
 static void put_code(const uint8_t *code, unsigned len)
 {
@@ -295,7 +298,7 @@ static const struct {
     {{0x48, 0x03, 0xde}, 3},                     /* */
     {{0x48, 0x09, 0xf3}, 3},                     /* or rbx, rsi */
     {{0x48, 0x31, 0xf3}, 3},                     /* xor rbx, rsi */
-    {{0x48, 0x0f, 0xba, 0xeb, 36}, 5},           /* bts rbx, 36 */
+    {{0x48, 0x0f, 0xba, 0xeb, 40}, 5},           /* bts rbx, 40 */
     {{0x48, 0x0f, 0x44, 0xda}, 4},               /* cmove, cmovne */
     {{0x48, 0x0f, 0x45, 0xda}, 4},               /* */
     {{0x52, 0x5b}, 2},                           /* push rdx; pop rbx */
@@ -313,55 +316,53 @@ static const struct {
 static unsigned step_by_step(uint8_t *code)
 {
 	static const uint8_t add[] = {0x48, 0x81, 0xc3, 0xff, 0xff, 0xff, 0x7f},
-			     rest[] = {0x48, 0x83, 0xc3, PIECE / (2 * GiB)};
+			     rest[] = {0x48, 0x83, 0xc3, STEPS / (2 * GiB)};
 	unsigned len = 0;
 
-	for (; len < sizeof(add) * PIECE / (2 * GiB); len += sizeof(add))
+	for (; len < sizeof(add) * STEPS / (2 * GiB); len += sizeof(add))
 		memcpy(code + len, add, sizeof(add));
 	memcpy(code + len, rest, sizeof(rest));
 	return len + (unsigned)sizeof(rest);
 }
 
-/*
- * mov [rbx], rax; RBX becomes another; mov rcx, [rbx]. What leads from RBX to
- * its window must not be taken for what does from the new one: that is seen by
- * accesses that go wrong each time.
- */
-static void put_moving(unsigned k)
+/* What comes before a mover, and after it. */
+struct around {
+	uint8_t before[8], before_len, after[4], after_len;
+};
+
+static void put_moving(unsigned k, const struct around *around)
 {
-	static const uint8_t before[] = {0x48, 0x89, 0x03},
-			     after[] = {0x48, 0x8b, 0x0b};
-	unsigned len = sizeof(before);
+	unsigned len = around->before_len;
 	uint8_t code[512];
 
-	memcpy(code, before, len);
+	memcpy(code, around->before, len);
 	if (k < ARRAY_SIZE(movers)) {
 		memcpy(code + len, movers[k].code, movers[k].len);
 		len += movers[k].len;
 	} else {
 		len += step_by_step(code + len);
 	}
-	memcpy(code + len, after, sizeof(after));
-	put_code(code, len + (unsigned)sizeof(after));
+	memcpy(code + len, around->after, around->after_len);
+	put_code(code, len + around->after_len);
 }
 
-static bool moves_well(struct guest *g, unsigned k)
+/* RCX is read where RAX was stored, and no access goes wrong each time. */
+static bool finds_it(struct guest *g, const uint64_t gpr[16])
 {
 	uint64_t faults = 0;
 
-	put_moving(k);
 	guest_forget(g);
 	for (unsigned n = 0; n < 2 * RUNS; n++) {
-		uint64_t gpr[16] = {[0] = n + 1,     [2] = EDGE_PAGE + PIECE,
-				    [3] = EDGE_PAGE, [4] = TEST_STACK + 0x800,
-				    [6] = PIECE,     [9] = ~0ull};
 		/* Both conditions: what does not move is read as well. */
 		uint64_t rflags = RFLAGS_ONE | (n & 1 ? RFLAGS_ZF : 0);
+		uint64_t with[16];
 		struct outcome out;
 
 		if (n == RUNS)
 			faults = guest_window_faults(g);
-		guest_run(g, gpr, rflags, TEST_FIRST, &out);
+		memcpy(with, gpr, sizeof(with));
+		with[0] = n + 1;
+		guest_run(g, with, rflags, TEST_FIRST, &out);
 		if (out.vector != X86_UD || out.gpr[1] != n + 1 ||
 		    *(uint64_t *)(uintptr_t)LAST_PAGE != n + 1)
 			return false;
@@ -369,18 +370,76 @@ static bool moves_well(struct guest *g, unsigned k)
 	return guest_window_faults(g) == faults;
 }
 
+/*
+ * mov [rbx], rax; RBX becomes another; mov rcx, [rbx]. What leads from RBX to
+ * its window must not be taken for what does from the new one: that is seen by
+ * accesses that go wrong each time.
+ */
+static bool base_moves(struct guest *g, unsigned k)
+{
+	static const struct around around = {
+	    {0x48, 0x89, 0x03}, 3, {0x48, 0x8b, 0x0b}, 3};
+	bool steps = k == ARRAY_SIZE(movers);
+	uint64_t from = EDGE_PAGE + (steps ? PIECE - STEPS : 0);
+	const uint64_t gpr[16] = {[2] = EDGE_PAGE + PIECE,
+				  [3] = from,
+				  [4] = TEST_STACK + 0x800,
+				  [6] = PIECE,
+				  [9] = ~0ull};
+
+	put_moving(k, &around);
+	return finds_it(g, gpr);
+}
+
+/* mov ebx, ebx; mov [rdi + rbx], rax; RBX was below 2^32 and is so no more;
+   mov rcx, [rdi + rbx]. */
+static bool index_moves(struct guest *g, unsigned k)
+{
+	static const struct around around = {
+	    {0x89, 0xdb, 0x48, 0x89, 0x04, 0x1f},
+	    6,
+	    {0x48, 0x8b, 0x0c, 0x1f},
+	    4};
+	const uint64_t gpr[16] = {[2] = PIECE,
+				  [4] = TEST_STACK + 0x800,
+				  [6] = PIECE,
+				  [7] = EDGE_PAGE,
+				  [9] = ~0ull};
+
+	put_moving(k, &around);
+	return finds_it(g, gpr);
+}
+
+/* mov ebx, eax; mov [rdi], rbx; mov eax, eax; mov rcx, [rdi + rax]; lodsq,
+   which is tier 0's; mov rcx, [rdi + rax]. */
+static bool index_is_loaded(struct guest *g)
+{
+	static const uint8_t code[] = {0x89, 0xc3, 0x48, 0x89, 0x1f, 0x89,
+				       0xc0, 0x48, 0x8b, 0x0c, 0x07, 0x48,
+				       0xad, 0x48, 0x8b, 0x0c, 0x07};
+	const uint64_t gpr[16] = {[6] = EDGE_PAGE + 0x800, [7] = EDGE_PAGE};
+
+	put_code(code, sizeof(code));
+	*(uint64_t *)(uintptr_t)(LAST_PAGE + 0x800) = PIECE;
+	return finds_it(g, gpr);
+}
+
 static bool all_move(struct guest *g, const struct how *how)
 {
-	uint64_t *pdpt = (uint64_t *)(uintptr_t)(TEST_BASE + 0x1000);
+	uint64_t *pml4 = (uint64_t *)(uintptr_t)TEST_BASE, *pdpt = pml4 + 512;
+	const unsigned before = 512 - STEPS / GiB;
 	bool ok = true;
 
-	pdpt[PIECE / GiB] = pdpt[0];
+	pml4[1] = pml4[2] = pml4[0];
+	pdpt[before] = pdpt[0];
 	for (unsigned k = 0; k <= ARRAY_SIZE(movers) && ok; k++) {
-		ok = moves_well(g, k);
+		ok = base_moves(g, k) &&
+		     (k == ARRAY_SIZE(movers) || index_moves(g, k));
 		if (!ok)
 			printf("# mover %u\n", k);
 	}
-	pdpt[PIECE / GiB] = 0;
+	ok &= index_is_loaded(g);
+	pml4[1] = pml4[2] = pdpt[before] = 0;
 	return ok;
 }
 
