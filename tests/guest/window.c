@@ -415,21 +415,26 @@ static uint64_t *space_with(uint64_t page)
 	return top;
 }
 
+/* As many as keep their tables; with 16 vCPUs, more than there are addresses
+   for their windows. */
+#define PROGRAMS 6
+
 static void spaces(void)
 {
-	uint64_t *page[2] = {page_alloc(), page_alloc()};
-	uint64_t cr3 = READ_CR(3), space[2];
+	uint64_t *page[PROGRAMS], cr3 = READ_CR(3), space[PROGRAMS];
 	bool has_pcid = cpuid(1, 0).c & PCIDE, ok = true;
 
-	for (unsigned k = 0; k < 2; k++)
+	for (unsigned k = 0; k < PROGRAMS; k++) {
+		page[k] = page_alloc();
 		space[k] = address(space_with(address(page[k])));
+	}
 	for (unsigned n = 0; n < 2 * RUNS; n++) {
-		unsigned k = n & 1;
+		unsigned k = n % PROGRAMS;
 
 		if (n == RUNS && has_pcid)
 			WRITE_CR(4, READ_CR(4) | PCIDE);
 		*(volatile uint64_t *)page[k] = n;
-		WRITE_CR(3, n > RUNS + 2 && has_pcid
+		WRITE_CR(3, n >= RUNS + PROGRAMS && has_pcid
 				? space[k] | (k + 1) | NOFLUSH
 			    : n >= RUNS && has_pcid ? space[k] | (k + 1)
 						    : space[k]);
