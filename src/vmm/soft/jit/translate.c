@@ -463,11 +463,15 @@ static unsigned vec_need_of(struct translation_unit *u)
 /* Nothing is in the way of any of them, or tier 0 runs the block. */
 static void vec_check(struct translation_unit *u, unsigned need)
 {
+	uint8_t *clear;
+
 	if (need == 0)
 		return;
 	emit_mov_imm(&u->e, T1, need);
 	emit_pext(&u->e, T1, T1, FRAME(vec_blocked));
-	go_or(u, AWAY_EXIT);
+	clear = emit_jrcxz(&u->e);
+	detour_add(u, AWAY_EXIT, emit_jmp(&u->e), 0);
+	emit_here8(&u->e, clear);
 }
 
 static bool walk(struct translation_unit *u)
