@@ -7,8 +7,9 @@
  *
  * Each table of CPL 3 has its own: pieces of 1 TiB of the guest's addresses
  * (tlb.window says how far each is from where it is mapped, by the bits of the
- * address from 40 on), and in them what is in the TLB, or was without having been
- * flushed since. A page is mapped for writing where the TLB would have it so.
+ * address from 40 on), and in them what is in the TLB, or was without having
+ * been flushed since. A page is mapped for writing where the TLB would have it
+ * so.
  */
 #ifndef SOFT_WINDOW_H
 #define SOFT_WINDOW_H
