@@ -262,12 +262,6 @@ void jump_flush(struct cpu *c)
 /* -- the cache
  * ------------------------------------------------------------------------ */
 
-static uint64_t hash_of(uint64_t key, uint64_t va)
-{
-	key += va << 8;
-	return (key ^ key >> 12 ^ key >> 56) * 0x9e3779b97f4a7c15ull;
-}
-
 static uint32_t tag_of(uint64_t hash)
 {
 	return (uint32_t)(hash >> 12);
@@ -294,7 +288,7 @@ static struct block *block_at(const struct block_cache *cache,
 
 static void entry_add(struct block_cache *cache, const struct block *b)
 {
-	uint64_t hash = hash_of(b->key, b->va);
+	uint64_t hash = block_hash(b->key, b->va);
 	struct entry *x = entry_first(cache, hash);
 	size_t at = (size_t)((const uint8_t *)b - cache->arena);
 
@@ -779,7 +773,7 @@ static uint64_t code_linear(const struct cpu *c)
 const struct block *block_lookup(const struct cpu *c, uint64_t key, uint64_t va)
 {
 	const struct block_cache *cache = c->blocks;
-	uint64_t hash = hash_of(key, va);
+	uint64_t hash = block_hash(key, va);
 	const struct entry *x = entry_first(cache, hash);
 
 	for (; x->at != 0; x = entry_next(cache, x))

@@ -667,6 +667,17 @@ static inline uint64_t block_va(const struct cpu *c, uint64_t va)
 
 	return is_fixed ? (va & ~0xfffull) + 1 : 0;
 }
+/* REG_RIPBASE in a block that is for one address; else it is as said. */
+static inline uint64_t block_base(const struct block *b, uint64_t otherwise)
+{
+	return b->va != 0 ? b->va - 1 : otherwise;
+}
+/* Its upper bits are the good ones. */
+static inline uint64_t block_hash(uint64_t key, uint64_t va)
+{
+	key += va << 8;
+	return (key ^ key >> 12 ^ key >> 56) * 0x9e3779b97f4a7c15ull;
+}
 /* The block with that key for that block_va(), or NULL. */
 const struct block *block_lookup(const struct cpu *c, uint64_t key,
 				 uint64_t va);

@@ -50,6 +50,11 @@ static void soft_vm_destroy(struct vm *vm)
 	vm->engine_data = NULL;
 }
 
+uint64_t soft_vcpus(const struct vm *vm)
+{
+	return MAX(vm->sockets * vm->cores * vm->threads, 1);
+}
+
 /*
  * Each vCPU translates for itself. What nobody has asked for otherwise is so
  * much for all, but no less than gcc runs in for each: with half of that it
@@ -60,7 +65,7 @@ static void soft_vm_destroy(struct vm *vm)
 
 static size_t jit_share(const struct vm *vm)
 {
-	uint64_t vcpus = MAX(vm->sockets * vm->cores * vm->threads, 1), bytes;
+	uint64_t vcpus = soft_vcpus(vm), bytes;
 
 	if (!vm->soft_jit)
 		return 0;
@@ -96,8 +101,7 @@ static int soft_vm_create(struct vm *vm, struct err *err)
 	svm->phys_mask = MASK(cpu_model_maxphyaddr(vm->cpu_model) - 1, 0);
 	svm->has_1g_pages = cpu_model_has(vm->cpu_model, X86_FEATURE_PDPE1GB);
 	svm->null_keeps_base = cpu_model_is_amd(vm->cpu_model);
-	svm->tsc.usable =
-	    host_tsc_is_clock() && vm->sockets * vm->cores * vm->threads <= 1;
+	svm->tsc.usable = host_tsc_is_clock() && soft_vcpus(vm) == 1;
 	svm->rotate_keeps_of = soft_host_rotate_keeps_of();
 	svm->jit_bytes = jit_share(vm);
 	svm->jit_verify = vm->soft_jit_verify;

@@ -8,5 +8,7 @@
 int soft_run(struct vmcpu *vcpu, struct vm_exit *exit);
 void soft_complete(struct vmcpu *vcpu, struct vm_exit *exit);
 void soft_restart_instruction(struct vmcpu *vcpu);
+/* How many vCPUs a VM may have, at least 1: each gets a share. */
+uint64_t soft_vcpus(const struct vm *vm);
 
 #endif

@@ -5,6 +5,7 @@
 
 #include "vmm/mem.h"
 #include "vmm/soft/access.h"
+#include "vmm/soft/engine.h"
 #include "vmm/soft/jit/jit.h"
 
 #define LARGE_BITS  21
@@ -87,10 +88,8 @@ static uint64_t addend_of(const uint8_t *host, unsigned n)
 
 void windows_create(struct cpu *c)
 {
-	const struct vm *vm = c->svm->vm;
-	uint64_t vcpus = MAX(vm->sockets * vm->cores * vm->threads, 1);
-
-	c->pieces_left = (unsigned)(ADDRESSES_MAX / RESERVE_BYTES / vcpus);
+	c->pieces_left =
+	    (unsigned)(ADDRESSES_MAX / RESERVE_BYTES / soft_vcpus(c->svm->vm));
 	if (c->svm->jit_bytes != 0 && c->pieces_left > PIECES)
 		c->window_nothing = reserve(c);
 }
@@ -261,8 +260,10 @@ static void piece_close(struct tlb *t, struct window_piece *piece)
 
 /* Addresses that another table has, the one that was given away longest ago
    first; it begins anew. */
-static uint8_t *take_addresses(struct cpu *c, struct tlb *t)
+static uint8_t *take_addresses(struct tlb *t)
 {
+	struct cpu *c = t->cpu;
+
 	for (unsigned k = 0; k < TLB_USER_TABLES * PIECES; k++) {
 		unsigned n = (c->tlb_victim + k / PIECES) % TLB_USER_TABLES;
 		struct tlb *other = c->tlb_user[n];
@@ -298,7 +299,7 @@ static struct window_piece *piece_of(struct tlb *t, uint64_t va)
 	if (spare->host == NULL)
 		spare->host = reserve(t->cpu);
 	if (spare->host == NULL)
-		spare->host = take_addresses(t->cpu, t);
+		spare->host = take_addresses(t);
 	if (spare->host == NULL)
 		return NULL;
 	spare->n = va >> WINDOW_SHIFT;

@@ -5,9 +5,10 @@
  * two ways, unless it is held already:
  *
  *	looked up by bits 63 to 40 of the base register, in two instructions,
- *	which the access waits for: in code that is not hot, and where the base
- *	is known early, as the stack's is, RIP, and what a loop steps by a
- *	constant;
+ *	which the access waits for: in code that is not hot, where there are
+ *	many operands, and where the base is known early, as the stack's is, and
+ *	what a loop steps by a constant. A constant address has a constant
+ *	place;
  *
  *	guessed to be the same as last time, and checked by a branch, in six:
  *	the access waits for nothing.
@@ -206,8 +207,7 @@ static bool is_early(const struct translation_unit *u)
 
 	if (i->seg >= SEG_FS || i->asize != 3 || i->base == REG_ZERO)
 		return false;
-	return i->base == REG_RSP || i->base == REG_RIPBASE ||
-	       is_loop_over(u, i->base / 8);
+	return i->base == REG_RSP || is_loop_over(u, i->base / 8);
 }
 
 bool can_be_constant(const struct translation_unit *u)
@@ -288,13 +288,11 @@ struct mem indexed_emit(struct translation_unit *u, struct probe p)
 {
 	const struct insn *i = u->i;
 	unsigned index = host_of(i->index / 8), base;
-	uint8_t *begin = u->e.at, *small;
+	uint8_t *begin = u->e.at;
 
 	accesses_end(u);
 	emit_rorx(&u->e, T1, index, 32);
-	small = emit_jecxz(&u->e);
-	detour_add(u, p.away, emit_jmp(&u->e), 0);
-	emit_here8(&u->e, small);
+	taken_or(u, emit_jecxz(&u->e), p.away);
 	base = base_in_register(u);
 	look_up_place(u, T1, base);
 	access_begin(u, mem_at(T0, 0), &p, begin);
@@ -317,7 +315,7 @@ static struct mem guess(struct translation_unit *u, struct mem at,
 {
 	unsigned addend = at.base == T0 ? T1 : T0, n;
 	struct jit *jit = u->c->jit;
-	uint8_t *hit, *begin = u->e.at;
+	uint8_t *begin = u->e.at;
 	struct detour *d;
 
 	accesses_end(u);
@@ -325,9 +323,7 @@ static struct mem guess(struct translation_unit *u, struct mem at,
 	emit_load(&u->e, T1, of_guess(OF_TLB(guess_tag), n));
 	emit_lea(&u->e, T1, mem_index(T1, at.base, 0, at.disp));
 	emit_rorx(&u->e, T1, T1, 32);
-	hit = emit_jecxz(&u->e);
-	d = detour_add(u, AWAY_GUESS, emit_jmp(&u->e), 0);
-	emit_here8(&u->e, hit);
+	d = taken_or(u, emit_jecxz(&u->e), AWAY_GUESS);
 	if (d != NULL) {
 		d->probe = *p;
 		d->at = at;

@@ -214,7 +214,7 @@ void second_detour(struct translation_unit *u, const struct detour *d)
 bool second_link(struct cpu *c, struct tlb *t, const struct block *b,
 		 uint32_t n)
 {
-	uint64_t base = jit_rip_base(t, b->insn), gpa;
+	uint64_t base = block_base(b, t->rip_base), gpa;
 
 	/* To walk the tables may have dropped the block. */
 	if (!jit_code_at(c, base + 4096, &gpa) || b->code == NULL ||

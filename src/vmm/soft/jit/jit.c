@@ -156,13 +156,6 @@ static void frame_fill(struct cpu *c, struct tlb *t)
 	t->vec_blocked = c->vec_blocked;
 }
 
-uint64_t jit_rip_base(const struct tlb *t, const struct insn *i)
-{
-	uint64_t va = block_of(i)->va;
-
-	return va != 0 ? va - 1 : t->rip_base;
-}
-
 static void frame_take(struct cpu *c, const struct tlb *t)
 {
 	c->gpr[9] = t->r9;
@@ -174,7 +167,7 @@ static void frame_take_at(struct cpu *c, const struct tlb *t,
 			  const struct insn *i)
 {
 	frame_take(c, t);
-	c->gpr[17] = jit_rip_base(t, i);
+	c->gpr[17] = block_base(block_of(i), t->rip_base);
 }
 
 /*
@@ -275,7 +268,7 @@ const struct insn *jit_run(struct cpu *c, const struct block *b)
 	}
 	i = (const struct insn *)(const void *)(c->arena + out.at);
 	c->block = block_of(i);
-	c->gpr[17] = jit_rip_base(t, i);
+	c->gpr[17] = block_base(c->block, t->rip_base);
 	if (unlikely(t->wandering != 0))
 		wanderer(c, t, i);
 	c->retired += c->block->count - (uint64_t)(i - &c->block->insn[1]);

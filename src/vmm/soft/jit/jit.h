@@ -131,8 +131,6 @@ void jit_again(struct cpu *c, struct block *b, uint64_t rip_base);
 void jit_translate_again(struct cpu *c, struct block *b);
 /* Is code to be run at va in the current table, and nothing in the way? */
 bool jit_code_at(struct cpu *c, uint64_t va, uint64_t *gpa);
-/* REG_RIPBASE at an instruction of translated code. */
-uint64_t jit_rip_base(const struct tlb *t, const struct insn *i);
 /* The translated block at rip in the current table, or NULL. */
 struct block *jit_find(struct cpu *c, uint64_t rip);
 /* Its code is never entered again. */

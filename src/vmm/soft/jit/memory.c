@@ -66,11 +66,12 @@ bool address_possible(const struct translation_unit *u)
 void rip_emit(struct translation_unit *u, unsigned to, int64_t rel)
 {
 	if (is_fixed(u)) {
-		emit_mov_imm(&u->e, to, u->b->va - 1 + (uint64_t)rel);
+		emit_mov_imm(&u->e, to, block_base(u->b, 0) + (uint64_t)rel);
 		return;
 	}
 	emit_load(&u->e, to, FRAME(rip_base));
-	lea_emit(u, to, mem_at(to, (int32_t)rel));
+	if (rel != 0)
+		lea_emit(u, to, mem_at(to, (int32_t)rel));
 }
 
 bool offset_constant(const struct translation_unit *u, uint64_t *offset)
@@ -80,7 +81,7 @@ bool offset_constant(const struct translation_unit *u, uint64_t *offset)
 
 	if (i->index != REG_ZERO || (i->base != REG_ZERO && !by_rip))
 		return false;
-	*offset = (uint64_t)i->disp + (by_rip ? u->b->va - 1 : 0);
+	*offset = (uint64_t)i->disp + (by_rip ? block_base(u->b, 0) : 0);
 	if (i->asize == 2)
 		*offset = (uint32_t)*offset;
 	return true;
@@ -212,6 +213,15 @@ struct detour *go_or(struct translation_unit *u, enum away away)
 	return detour_add(u, away, go_if_zero(u), 0);
 }
 
+struct detour *taken_or(struct translation_unit *u, uint8_t *place,
+			enum away away)
+{
+	struct detour *d = detour_add(u, away, emit_jmp(&u->e), 0);
+
+	emit_here8(&u->e, place);
+	return d;
+}
+
 /*
  * The tag is that of the TLB's place for the address, and so of no other page
  * than that of the first byte or one far from it: of an operand of several
@@ -330,7 +340,7 @@ struct mem probe_emit(struct translation_unit *u, struct mem at, struct probe p)
 {
 	unsigned addend = at.base == T0 ? T1 : T0;
 	struct jit *jit = u->c->jit;
-	uint8_t *hit, *begin = u->e.at;
+	uint8_t *begin = u->e.at;
 	struct detour *d;
 	unsigned site;
 
@@ -347,9 +357,7 @@ struct mem probe_emit(struct translation_unit *u, struct mem at, struct probe p)
 	site = jit->site * 2 + p.write;
 	emit_load(&u->e, T1, site_tag(site));
 	site_check(u, at, &p);
-	hit = emit_jrcxz(&u->e);
-	d = detour_add(u, AWAY_PROBE, emit_jmp(&u->e), 0);
-	emit_here8(&u->e, hit);
+	d = taken_or(u, emit_jrcxz(&u->e), AWAY_PROBE);
 	if (d != NULL) {
 		d->probe = p;
 		d->at = at;

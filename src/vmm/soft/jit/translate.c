@@ -26,12 +26,7 @@
 
 static uint32_t *link_slot(struct jit *jit, uint64_t key, uint64_t va)
 {
-	uint64_t h;
-
-	key += va << 8;
-	h = (key ^ key >> 12 ^ key >> 56) * 0x9e3779b97f4a7c15ull;
-
-	return &jit->link_hash[h >> (64 - JIT_LINK_BITS)];
+	return &jit->link_hash[block_hash(key, va) >> (64 - JIT_LINK_BITS)];
 }
 
 static void link_add(struct translation_unit *u, uint64_t key, uint8_t *place)
@@ -463,15 +458,11 @@ static unsigned vec_need_of(struct translation_unit *u)
 /* Nothing is in the way of any of them, or tier 0 runs the block. */
 static void vec_check(struct translation_unit *u, unsigned need)
 {
-	uint8_t *clear;
-
 	if (need == 0)
 		return;
 	emit_mov_imm(&u->e, T1, need);
 	emit_pext(&u->e, T1, T1, FRAME(vec_blocked));
-	clear = emit_jrcxz(&u->e);
-	detour_add(u, AWAY_EXIT, emit_jmp(&u->e), 0);
-	emit_here8(&u->e, clear);
+	taken_or(u, emit_jrcxz(&u->e), AWAY_EXIT);
 }
 
 static bool walk(struct translation_unit *u)
@@ -647,9 +638,7 @@ static void supersede(struct translation_unit *u)
 
 static uint64_t rip_of(const struct translation_unit *u)
 {
-	uint64_t base = is_fixed(u) ? u->b->va - 1 : u->c->gpr[17];
-
-	return base + u->b->insn[0].off;
+	return block_base(u->b, u->c->gpr[17]) + u->b->insn[0].off;
 }
 
 /* Not its entry by an address, where that is apart. */

@@ -184,6 +184,9 @@ struct mem probe_emit(struct translation_unit *u, struct mem at,
    jumps where is returned, or away. */
 uint8_t *go_if_zero(struct translation_unit *u);
 struct detour *go_or(struct translation_unit *u, enum away away);
+/* Goes on if the short jump at place is taken; else away. */
+struct detour *taken_or(struct translation_unit *u, uint8_t *place,
+			enum away away);
 void probe_detour(struct translation_unit *u, const struct detour *d);
 void refill_emit(struct translation_unit *u, const struct detour *d);
 /* Back to d->resume; left counts down how often that is done without a look. */

@@ -282,7 +282,7 @@ static void frame_to_cpu(struct cpu *c, const struct insn *i)
 	c->gpr[9] = c->tlb->r9;
 	c->gpr[10] = c->tlb->r10;
 	c->gpr[11] = c->tlb->r11;
-	c->gpr[17] = jit_rip_base(c->tlb, i);
+	c->gpr[17] = block_base(block_of(i), c->tlb->rip_base);
 }
 
 static void cpu_to_frame(struct cpu *c)
