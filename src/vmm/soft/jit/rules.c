@@ -15,11 +15,16 @@
 /* The three places a register operand can be named in, and what is there. */
 enum place { PLACE_REG, PLACE_RM, PLACE_V, PLACES };
 
+/* An operand in memory needs a REX prefix, so CL stands for AH, CH, DH, BH, or
+   for what is in memory. */
+enum { HIGH_NONE, HIGH_FROM_T1, HIGH_BY_T1 };
+
 struct plan {
 	uint8_t guest[PLACES], use[PLACES], host[PLACES];
 	bool mem;
 	bool count_in_cl;
 	bool rcx_in_t1; /* of which CH is an operand: T1 is RCX */
+	uint8_t high;   /* enum: a high byte with an operand in memory */
 	struct op op;
 	unsigned imm_bytes;
 };
@@ -115,6 +120,18 @@ static struct op plan_op(const struct translation_unit *u)
 	};
 }
 
+static bool plan_high_and_memory(struct plan *p)
+{
+	bool is_ch = p->guest[PLACE_REG] == 5;
+
+	if (p->use[PLACE_REG] == USE_R)
+		p->high = HIGH_FROM_T1;
+	else if (p->use[PLACE_RM] == USE_R && !is_ch)
+		p->high = HIGH_BY_T1;
+	p->host[PLACE_REG] = p->high == HIGH_BY_T1 ? p->guest[PLACE_REG] : T1;
+	return p->high != HIGH_NONE;
+}
+
 /* AH, CH, DH, BH: where no operand needs a REX prefix. */
 static bool plan_high_bytes(const struct translation_unit *u, struct plan *p)
 {
@@ -126,7 +143,9 @@ static bool plan_high_bytes(const struct translation_unit *u, struct plan *p)
 
 	if (!high_reg && !high_rm)
 		return true;
-	if (p->op.w || p->mem)
+	if (p->mem)
+		return plan_high_and_memory(p);
+	if (p->op.w)
 		return false;
 	for (unsigned n = PLACE_REG; n <= PLACE_RM; n++) {
 		bool high = n == PLACE_REG ? high_reg : high_rm;
@@ -161,7 +180,7 @@ static bool plan_registers(struct plan *p)
 		unsigned host;
 
 		if (p->use[n] == USE_NONE || (n == PLACE_RM && p->mem) ||
-		    p->op.no_rex)
+		    p->op.no_rex || p->high != HIGH_NONE)
 			continue;
 		host = host_of(p->guest[n]);
 		for (unsigned m = 0; m < n && host == HOST_NONE; m++)
@@ -197,7 +216,8 @@ static bool plan(const struct translation_unit *u, const struct rule *rule,
 static bool in_memory(const struct plan *p, unsigned n)
 {
 	return p->use[n] != USE_NONE && !(n == PLACE_RM && p->mem) &&
-	       !p->op.no_rex && host_of(p->guest[n]) == HOST_NONE;
+	       !p->op.no_rex && p->high == HIGH_NONE &&
+	       host_of(p->guest[n]) == HOST_NONE;
 }
 
 static unsigned operand_bytes(const struct translation_unit *u,
@@ -224,12 +244,32 @@ static void note_narrow(struct translation_unit *u, const struct plan *p)
 			u->e.narrow |= (uint16_t)(1u << host_of(p->guest[n]));
 }
 
+/* The high byte goes to T1, or what is in memory does, and is a register. */
+static void high_emit(struct translation_unit *u, struct plan *p,
+		      struct mem mem)
+{
+	struct op movzx = {.map = MAP_0F, .opcode = 0xb6};
+	unsigned high = p->guest[PLACE_REG];
+
+	if (p->high == HIGH_BY_T1) {
+		emit_op_mem(&u->e, movzx, T1, mem);
+		p->mem = false;
+		p->host[PLACE_RM] = T1;
+		p->op.no_rex = true;
+	} else if (high == 5) {
+		emit_rorx(&u->e, T1, host_of(1), 8);
+	} else {
+		movzx.no_rex = true;
+		emit_op_reg(&u->e, movzx, T1, high);
+	}
+}
+
 static void plan_emit(struct translation_unit *u, const struct rule *rule,
 		      struct plan *p)
 {
 	struct emit *e = &u->e;
 	struct mem mem = {.base = HOST_NONE};
-	bool wants_t1 = p->count_in_cl;
+	bool wants_t1 = p->count_in_cl || p->high == HIGH_FROM_T1;
 	unsigned reg;
 
 	if (p->mem)
@@ -249,6 +289,8 @@ static void plan_emit(struct translation_unit *u, const struct rule *rule,
 		emit_mov32(e, T1, host_of(1));
 	if (p->rcx_in_t1)
 		emit_mov(e, T1, host_of(1));
+	if (p->high != HIGH_NONE)
+		high_emit(u, p, mem);
 	reg = u->o->ext >= 0 ? (unsigned)u->o->ext : p->host[PLACE_REG];
 	p->op.byte_reg &= u->o->ext < 0;
 	p->op.vvvv = p->host[PLACE_V];
