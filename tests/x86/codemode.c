@@ -7,6 +7,9 @@
 #define USER_CS32 0x23
 #define USER_DS   0x2b
 #define USER_CS   0x33
+/* And for its own. */
+#define KERNEL_CS 0x10
+#define KERNEL_DS 0x18
 
 #define LDT(n) (uint16_t)((n) << 3 | 4 | 3)
 
@@ -28,6 +31,16 @@ const struct ldt_segment ldt_segments[LDT_ENTRIES] = {
 
 const struct code_mode code_mode_64 = {
     "64-bit code", 8, 8, 0, USER_CS, USER_DS, USER_DS, USER_DS, 0};
+
+const struct code_mode code_mode_kernel = {"64-bit code at CPL 0",
+					   8,
+					   8,
+					   0,
+					   KERNEL_CS,
+					   KERNEL_DS,
+					   KERNEL_DS,
+					   KERNEL_DS,
+					   0};
 
 const struct code_mode code_mode_32 = {
     "32-bit code",    4, 4, 0, USER_CS32, USER_DS, USER_DS, USER_DS,

@@ -37,7 +37,8 @@ struct ldt_segment {
 };
 
 extern const struct code_mode code_mode_64;
-extern const struct code_mode code_mode_32; /* of guests alone */
+/* Of guests alone. */
+extern const struct code_mode code_mode_32, code_mode_kernel;
 extern const struct code_mode code_modes_legacy[];
 extern const unsigned code_modes_legacy_count;
 extern const struct ldt_segment ldt_segments[LDT_ENTRIES];

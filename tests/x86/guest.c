@@ -103,7 +103,9 @@ static struct seg_desc descriptor(const struct code_mode *code,
 				  uint16_t selector)
 {
 	const struct ldt_segment *s = &ldt_segments[selector >> 3];
-	uint32_t access = AR_P | AR_S | AR_ACCESSED | 3 << AR_DPL_SHIFT;
+	bool is_wide = selector == code->cs && code->code_bytes == 8;
+	uint32_t access = AR_P | AR_S | AR_ACCESSED |
+			  (uint32_t)(selector & 3) << AR_DPL_SHIFT;
 
 	if (selector == 0)
 		return (struct seg_desc){0, 0, AR_UNUSABLE};
@@ -113,9 +115,7 @@ static struct seg_desc descriptor(const struct code_mode *code,
 		access |= AR_WRITABLE;
 	if (!(selector & 4))
 		return (struct seg_desc){
-		    0, 0xffffffff,
-		    access | AR_G |
-			(selector == code_mode_64.cs ? AR_L : AR_DB)};
+		    0, 0xffffffff, access | AR_G | (is_wide ? AR_L : AR_DB)};
 	access |= (s->expand_down ? AR_EXPAND : 0) | (s->is_32bit ? AR_DB : 0);
 	return (struct seg_desc){code->base, s->limit, access};
 }
@@ -153,6 +153,7 @@ static void make_state(struct vcpu_state *s, const struct code_mode *code,
 	make_segments(s, code);
 }
 
+#define TSC_HZ          1000000000
 #define POPULATED_WORDS ((GUEST_RAM_END >> MEM_PIECE_SHIFT) / 64 + 1)
 
 static int make_vm(struct vm *vm, enum guest_mode mode)
@@ -160,6 +161,8 @@ static int make_vm(struct vm *vm, enum guest_mode mode)
 	struct err err;
 
 	strcpy(vm->name, "x86");
+	vm_clock_init(&vm->clock, TSC_HZ);
+	vm_clock_start(&vm->clock);
 	vm->mem.low_size = GUEST_RAM_END;
 	vm->mem.fd = memory_fd;
 	vm->mem.populated = calloc(POPULATED_WORDS, sizeof(uint64_t));
@@ -169,8 +172,7 @@ static int make_vm(struct vm *vm, enum guest_mode mode)
 	vm->soft_jit_verify = mode == GUEST_VERIFY;
 	vm->soft_jit_cache = 4 * MiB;
 	vm->soft_jit_hot = 1;
-	if (cpu_model_create("host", NULL, 1000000000, &vm->cpu_model, &err) !=
-	    0)
+	if (cpu_model_create("host", NULL, TSC_HZ, &vm->cpu_model, &err) != 0)
 		return -1;
 	return soft_engine_ops.vm_create(vm, &err);
 }
@@ -307,6 +309,11 @@ void guest_probes(struct guest *g, enum guest_probes probes)
 		    probes >= PROBES_WINDOWS &&
 		    window_possible(c, c->tlb_user[n]);
 	mmu_mode_changed(c);
+}
+
+uint64_t guest_interpreted(const struct guest *g)
+{
+	return g->vcpu.stats[VM_STAT_JIT_INTERP];
 }
 
 uint64_t guest_window_faults(const struct guest *g)

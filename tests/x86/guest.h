@@ -23,7 +23,8 @@ enum guest_mode {
 bool guest_memory(uint64_t gpa, uint64_t bytes, int prot);
 /* In 64-bit mode; NULL: no memory. */
 struct guest *guest_create(enum guest_mode mode);
-/* In the mode's segments; else than in long mode with PAE paging. */
+/* In the mode's segments, and at its CPL; else than in long mode with PAE
+   paging. */
 struct guest *guest_create_legacy(enum guest_mode mode,
 				  const struct code_mode *code, bool long_mode);
 /* Another vCPU of the same VM, in 64-bit mode: the code is the same, data and
@@ -65,6 +66,8 @@ void guest_map(struct guest *guest, uint64_t va, uint64_t gpa);
 void guest_map_in_last_epoch(struct guest *guest, uint64_t va, uint64_t gpa);
 /* Did the last run end where code or data are not in RAM? */
 bool guest_left_ram(const struct guest *guest);
+/* Instructions that translated code has had tier 0 run. */
+uint64_t guest_interpreted(const struct guest *guest);
 /* So often, what its code accesses by windows was not there. */
 uint64_t guest_window_faults(const struct guest *guest);
 /* The page of probes without one, which no guest knows. */

@@ -407,7 +407,11 @@ enum vec_block {
 	VEC_MF = 1 << 7,     /* so does the x87 control word: look first */
 };
 
-#define WATCH_NOTHING (~0ull)
+/* What is being watched for writes of the host's; 0 bytes: nothing. */
+#define WATCHED 3
+struct watched {
+	_Atomic uint64_t at, bytes; /* gpa */
+};
 
 /* What the vCPUs of a VM share. */
 struct soft_vm {
@@ -421,8 +425,9 @@ struct soft_vm {
 	bool jit_verify;       /* soft.jit=verify */
 	_Atomic uint32_t turn; /* then: whose, id plus 1 (turn.h) */
 	_Atomic uint32_t turn_wanted; /* vCPUs that wait for it */
-	/* verify.c: the operand under way, and host's writes there. */
-	_Atomic uint64_t watched, watched_writes;
+	/* verify_memory.c: the operand under way, and host's writes there. */
+	struct watched watched[WATCHED];
+	_Atomic uint64_t watched_writes;
 	_Atomic uint32_t window_pages; /* of all windows */
 	uint16_t jit_hot;     /* runs of a block before it is translated */
 	bool jit_perfmap;     /* soft.jit.perfmap */

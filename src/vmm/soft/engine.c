@@ -105,7 +105,6 @@ static int soft_vm_create(struct vm *vm, struct err *err)
 	svm->rotate_keeps_of = soft_host_rotate_keeps_of();
 	svm->jit_bytes = jit_share(vm);
 	svm->jit_verify = vm->soft_jit_verify;
-	svm->watched = WATCH_NOTHING;
 	svm->jit_hot = vm->soft_jit_hot != 0 ? vm->soft_jit_hot : JIT_HOT;
 	svm->opcodes = opcode_index_create();
 	svm->code_mask = map_array(svm->page_count * 4);

@@ -62,13 +62,12 @@ static void repeat_emit(struct translation_unit *u)
 	emit_mov(&u->e, host_of(RCX), T1);
 }
 
-/* Verify has no copy of what they write. */
 static bool is_possible(const struct translation_unit *u)
 {
 	const struct insn *i = u->i;
 
-	return !u->is_32 && u->c->jit->verify == NULL && i->asize == 3 &&
-	       i->seg < SEG_FS && i->flags & (INSN_REP | INSN_REPNE);
+	return !u->is_32 && i->asize == 3 && i->seg < SEG_FS &&
+	       i->flags & (INSN_REP | INSN_REPNE);
 }
 
 bool translate_stos(struct translation_unit *u, const struct rule *rule)

@@ -21,10 +21,6 @@
 #define AGREED_OFTEN 256
 #define AGREED_SKIP  15
 
-#define WATCH_BYTES    64
-#define WATCH_PATIENCE (1u << 18)   /* looks: some 10 ms */
-#define WATCH_TICKS    (1ULL << 31) /* where others are busy: some second */
-
 int verify_create(struct cpu *c)
 {
 	size_t size = ALIGN_UP(sizeof(struct verify), 64);
@@ -41,47 +37,6 @@ int verify_create(struct cpu *c)
 void verify_destroy(struct cpu *c)
 {
 	free(c->jit->verify);
-}
-
-/* -- what the host writes ----------------------------------------------------
- */
-
-/*
- * vCPUs take turns, but devices write when they like, and say so afterwards:
- * of what they write to the operand that is being watched there is a count.
- */
-static void watch(struct cpu *c, const void *p)
-{
-	struct verify *v = c->jit->verify;
-
-	atomic_store(&c->svm->watched,
-		     p != NULL ? (uint64_t)((const uint8_t *)p - c->ram)
-			       : WATCH_NOTHING);
-	v->written = atomic_load(&c->svm->watched_writes);
-}
-
-void verify_host_wrote(struct soft_vm *svm, uint64_t gpa, uint64_t len)
-{
-	uint64_t at = atomic_load(&svm->watched);
-
-	if (at != WATCH_NOTHING && gpa < at + WATCH_BYTES && at < gpa + len)
-		atomic_fetch_add(&svm->watched_writes, 1);
-}
-
-/* Who wrote may not have said so yet. */
-static bool host_wrote(struct cpu *c)
-{
-	const struct verify *v = c->jit->verify;
-	uint64_t began = __builtin_ia32_rdtsc();
-
-	for (unsigned n = 1;
-	     n < WATCH_PATIENCE && __builtin_ia32_rdtsc() - began < WATCH_TICKS;
-	     n++) {
-		if (atomic_load(&c->svm->watched_writes) != v->written)
-			return true;
-		turn_look_away(n);
-	}
-	return false;
 }
 
 /* -- states ------------------------------------------------------------------
@@ -158,20 +113,23 @@ static bool same_state(const struct state *a, const struct state *b)
  */
 
 /*
- * Runs i alone, the page of va (0: none) led to v->page. After a branch,
+ * Runs i alone, with the page of va led to v->page, if led. After a branch,
  * c->rip is where it went. A fault goes to the main loop, and verify_escaped.
+ * Vector state that was live is again: translated code goes on with it.
  */
-static void run_tier0(struct cpu *c, const struct insn *i, uint64_t va)
+static void run_tier0(struct cpu *c, const struct insn *i, bool led,
+		      uint64_t va)
 {
 	struct verify *v = c->jit->verify;
 	uint64_t tag = c->jump_tag, retired = c->retired;
 	uint8_t shadow = c->intr_shadow;
+	bool live = c->vec_live;
 	struct insn *alone = block_single(c, i);
 
 	v->running = i;
 	v->addend = &c->tlb->addend[tlb_place(va)];
 	v->addend_was = *v->addend;
-	if (va != 0)
+	if (led)
 		*v->addend = (uint64_t)v->page - PAGE_BASE(va);
 	c->jump_tag = 0;
 	c->alone = true;
@@ -183,90 +141,8 @@ static void run_tier0(struct cpu *c, const struct insn *i, uint64_t va)
 	c->intr_shadow = shadow;
 	*v->addend = v->addend_was;
 	v->running = NULL;
-}
-
-/* -- memory operands ---------------------------------------------------------
- */
-
-static unsigned operand_bytes(const struct cpu *c, const struct insn *i)
-{
-	const struct opcode *o = &opcode_table[i->op];
-	unsigned n = c->jit->rule_of[i->op];
-
-	if (o->handler == &h_cmpxchg8b)
-		return i->lsize == 3 ? 16 : 8;
-	if (o->attr & (OP_BYTE | OP_BYTE_SRC))
-		return 1;
-	if (n != RULE_NONE && rules[n].bytes != 0)
-		return rules[n].bytes;
-	return 1u << i->lsize;
-}
-
-static unsigned stack_word(const struct cpu *c)
-{
-	return c->code_size == 8 ? 8 : 4;
-}
-
-/* What is left of an address in this code. */
-static uint64_t address_of(const struct cpu *c, uint64_t va)
-{
-	return c->code_size == 8 ? va : (uint32_t)va;
-}
-
-/* Where a word goes that is pushed. */
-static uint64_t below_stack(const struct cpu *c)
-{
-	return address_of(c, c->gpr[4] - stack_word(c));
-}
-
-/* As operand_va(), which may fault: then the address is of no use. */
-static uint64_t memory_va(const struct cpu *c, const struct insn *i)
-{
-	uint64_t va = operand_offset(c, i) & address_mask(i);
-
-	return address_of(c, i->seg < SEG_FS ? va : va + c->seg[i->seg].base);
-}
-
-static bool is_bit_string(const struct insn *i)
-{
-	const struct opcode *o = &opcode_table[i->op];
-	const struct handler *h = o->handler;
-
-	return o->operands == OPERANDS_E_G && i->flags & INSN_MEM &&
-	       (h == &h_bt || h == &h_bts || h == &h_btr || h == &h_btc);
-}
-
-static int64_t bit_of(struct cpu *c, const struct insn *i)
-{
-	return i->lsize == 3   ? (int64_t)REG64(c, i->b)
-	       : i->lsize == 2 ? (int32_t)REG32(c, i->b)
-			       : (int16_t)REG16(c, i->b);
-}
-
-/* Bytes of the memory that i reads or writes, and where; 0: none. */
-static unsigned operand_find(struct cpu *c, const struct insn *i, uint64_t *va)
-{
-	const struct handler *h;
-	unsigned bytes = i->b;
-
-	if (i->op != OP_NONE_ROW) {
-		h = opcode_table[i->op].handler;
-		*va = h == &h_push || h == &h_pushf ? below_stack(c)
-		      : h == &h_leave               ? address_of(c, c->gpr[5])
-						    : address_of(c, c->gpr[4]);
-		if (h == &h_push || h == &h_pop || h == &h_leave ||
-		    h == &h_ret || h == &h_pushf)
-			return stack_word(c);
-		if (h == &h_lea || h == &h_nop)
-			return 0;
-		bytes = operand_bytes(c, i);
-	}
-	if (!(i->flags & INSN_MEM))
-		return 0;
-	*va = memory_va(c, i);
-	if (i->op != OP_NONE_ROW && is_bit_string(i))
-		*va += (uint64_t)(bit_of(c, i) >> (i->lsize + 3)) << i->lsize;
-	return bytes;
+	if (live)
+		vec_enter(c);
 }
 
 /* -- around an instruction ---------------------------------------------------
@@ -311,21 +187,24 @@ static bool skip_it(struct verify *v, const struct insn *i,
 	return *agreed / 16 % (AGREED_SKIP + 1) != 0;
 }
 
-/*
- * By a window an access gets through where the TLB has nothing, and then there
- * is nothing to lead tier 0's run elsewhere by. False: it cannot be had in the
- * TLB either, as one that is in two pages.
- */
-static bool is_in_tlb(struct cpu *c)
+/* RDTSC may run ahead of what is before it, another one among that. */
+static void order_rdtsc(void)
 {
-	const struct verify *v = c->jit->verify;
-	struct translation tr;
+	__asm__ volatile("lfence" : : : "memory");
+}
 
-	if (tlb_read(c, v->va, v->bytes) == NULL)
-		(void)mmu_refill(c, c->tlb, v->va, ACCESS_READ, &tr);
-	return tlb_read(c, v->va, v->bytes) != NULL &&
-	       (tlb_write(c, v->va, v->bytes) != NULL ||
-		!window_may_write(c->tlb, v->va));
+/* Translated code finds what it would find without us: vector state live, and
+   its copy of the line, good or not. */
+static void tsc_note(struct cpu *c)
+{
+	struct tsc_copy copy = c->tsc;
+	bool live = c->vec_live;
+
+	c->jit->verify->tsc = soft_tsc(c);
+	c->tsc = copy;
+	if (live)
+		vec_enter(c);
+	order_rdtsc();
 }
 
 uint64_t verify_before(struct cpu *c, uint64_t at)
@@ -333,7 +212,6 @@ uint64_t verify_before(struct cpu *c, uint64_t at)
 	const struct insn *i = insn_at(c, at);
 	struct verify *v = c->jit->verify;
 	uint64_t tags = c->tag_count;
-	const void *p;
 
 	frame_to_cpu(c, i);
 	if (!turn_take(c)) {
@@ -344,41 +222,83 @@ uint64_t verify_before(struct cpu *c, uint64_t at)
 	if (v->skips)
 		return 1;
 	state_save(c, &v->before, is_vector(i));
-	v->bytes = operand_find(c, i, &v->va);
-	v->skips = v->bytes != 0 && c->tlb->has_windows && !is_in_tlb(c);
+	v->skips = !operand_note(c, i);
 	if (c->tag_count != tags) {
 		c->rip = insn_rip(c, i);
 		return 0; /* looking there has dropped the block */
 	}
-	if (v->skips)
-		return 1;
-	p = v->bytes != 0 ? tlb_read(c, v->va, v->bytes) : NULL;
-	if (p == NULL) /* or tier 0 gets it */
-		v->bytes = 0;
-	watch(c, p);
-	copy_bytes(v->was, p, v->bytes);
-	/* PUSH of what may lie in the stack's page, too. */
-	if (p != NULL && i->op != OP_NONE_ROW && i->flags & INSN_MEM &&
-	    opcode_table[i->op].handler == &h_push)
-		copy_bytes(v->page, (const void *)PAGE_BASE((uint64_t)p), 4096);
+	if (!v->skips && is_rdtsc(i))
+		tsc_note(c);
 	return 1;
 }
 
-static bool memory_is_same(const struct verify *v)
+static uint64_t edx_eax(const struct state *s)
 {
-	return same(v->is, v->page + (v->va & 4095), v->bytes);
+	return s->gpr[2] << 32 | (uint32_t)s->gpr[0];
 }
 
+/*
+ * Time has gone on: what translated code read is right if it lies between what
+ * tier 0 did before it and after it. If that went back meanwhile, since the
+ * clock was set or the host's TSC has jumped (tsc.c), all lies between.
+ */
+static void time_settle(struct cpu *c)
+{
+	struct verify *v = c->jit->verify;
+	const uint64_t *read = v->native.gpr;
+	uint64_t passed = edx_eax(&v->native) - v->tsc;
+
+	if (passed > edx_eax(&v->tier0) - v->tsc || read[0] >> 32 != 0 ||
+	    read[2] >> 32 != 0)
+		return;
+	c->gpr[0] = v->tier0.gpr[0] = read[0];
+	c->gpr[2] = v->tier0.gpr[2] = read[2];
+}
+
+/* From the same state, with the operand what it was. */
 static bool tier0_agrees(struct cpu *c, const struct insn *i,
 			 const uint8_t *operand)
 {
 	struct verify *v = c->jit->verify;
+	bool led = v->bytes != 0 && !is_in_two_pages(v);
 
-	copy_bytes(v->page + (v->va & 4095), operand, v->bytes);
+	if (is_in_two_pages(v))
+		operand_change(v, v->is, operand);
+	else
+		copy_bytes(operand_copy(v), operand, v->bytes);
 	state_load(c, &v->before);
-	run_tier0(c, i, v->bytes != 0 ? v->va : 0);
+	run_tier0(c, i, led, v->va);
 	state_save(c, &v->tier0, is_vector(i));
-	return same_state(&v->native, &v->tier0) && memory_is_same(v);
+	if (is_in_two_pages(v))
+		operand_read(v, v->page);
+	if (is_rdtsc(i))
+		time_settle(c);
+	return same_state(&v->native, &v->tier0) &&
+	       same(v->is, operand_copy(v), v->bytes);
+}
+
+/*
+ * What a device wrote may have been there in time for translated code. From a
+ * page that is as a string left it, tier 0 would come to the same whatever had
+ * been written beside the string.
+ */
+static bool agrees(struct cpu *c, const struct insn *i)
+{
+	struct verify *v = c->jit->verify;
+
+	return tier0_agrees(c, i, v->was) ||
+	       (v->bytes <= OPERAND_BYTES && !is_in_two_pages(v) &&
+		!same(v->was, v->is, v->bytes) && tier0_agrees(c, i, v->is));
+}
+
+/* Nothing is proved this time: it stays what translated code made of it. */
+static void take_native(struct cpu *c)
+{
+	struct verify *v = c->jit->verify;
+
+	state_load(c, &v->native);
+	if (is_in_two_pages(v))
+		operand_change(v, operand_copy(v), v->is);
 }
 
 /* Other registers are as they were. */
@@ -392,31 +312,49 @@ static bool wrote_no_others(const struct verify *v, unsigned wrote)
 	return !others;
 }
 
+/* May tier 0 run it, too? Not where a device's write would be lost. */
+static bool can_compare(const struct cpu *c)
+{
+	const struct verify *v = c->jit->verify;
+
+	return !v->skips &&
+	       !(is_in_two_pages(v) && operand_host_has_written(c));
+}
+
+static uint64_t compare(struct cpu *c, const struct insn *i, unsigned wrote)
+{
+	struct verify *v = c->jit->verify;
+	uint64_t rip = insn_rip(c, i), tags = c->tag_count;
+
+	state_save(c, &v->native, is_vector(i));
+	if (v->is_left)
+		return verify_tell(c, i, rip, DIFFER_LEFT);
+	if (!wrote_no_others(v, wrote))
+		return verify_tell(c, i, rip, DIFFER_WROTE);
+	operand_read(v, v->is);
+	if (!agrees(c, i)) {
+		if (v->bytes == 0 || !operand_host_wrote(c))
+			return verify_tell(c, i, rip, DIFFER_RESULT);
+		take_native(c);
+	}
+	cpu_to_frame(c);
+	if (c->tag_count == tags)
+		return 1;
+	c->rip = next_rip(c, i);
+	return 0; /* tier 0 has dropped the block */
+}
+
 uint64_t verify_after(struct cpu *c, uint64_t at)
 {
 	const struct insn *i = insn_at(c, (uint32_t)at);
-	struct verify *v = c->jit->verify;
-	const void *p;
+	uint64_t goes_on = 1;
 
-	if (v->skips) {
-		turn_offer(c);
-		return 1;
+	if (can_compare(c)) {
+		frame_to_cpu(c, i);
+		goes_on = compare(c, i, (unsigned)(at >> 32));
 	}
-	frame_to_cpu(c, i);
-	state_save(c, &v->native, is_vector(i));
-	if (!wrote_no_others(v, (unsigned)(at >> 32)))
-		return verify_tell(c, i, insn_rip(c, i), DIFFER_WROTE);
-	p = v->bytes != 0 ? tlb_read(c, v->va, v->bytes) : NULL;
-	copy_bytes(v->is, p, p != NULL ? v->bytes : 0);
-	if (!tier0_agrees(c, i, v->was) &&
-	    (same(v->was, v->is, v->bytes) || !tier0_agrees(c, i, v->is))) {
-		if (v->bytes == 0 || !host_wrote(c))
-			return verify_tell(c, i, insn_rip(c, i), DIFFER_RESULT);
-		state_load(c, &v->native); /* nothing is proved this time */
-	}
-	cpu_to_frame(c);
 	turn_offer(c);
-	return 1;
+	return goes_on;
 }
 
 /* -- branches ----------------------------------------------------------------
@@ -459,13 +397,13 @@ uint64_t verify_branch(struct cpu *c, uint64_t at)
 	/* Tier 0 will get what is not there. */
 	if ((bytes != 0 && from == NULL) || (is_call(i) && p == NULL))
 		return 1;
-	watch(c, from);
+	operand_watch(c, from, bytes);
 	if (p != NULL)
 		copy_bytes(v->page, (const void *)PAGE_BASE((uint64_t)p), 4096);
 	state_save(c, &v->before, false);
 	v->branch = i;
 	v->branch_rip = insn_rip(c, i);
-	run_tier0(c, i, p != NULL ? stack : 0);
+	run_tier0(c, i, p != NULL, stack);
 	state_save(c, &v->tier0, false);
 	v->stack = p;
 	v->goes = (struct went){c->rip, 0};
@@ -488,7 +426,7 @@ static bool arrived_well(struct cpu *c, uint64_t rip)
 	return (v->went.rip == v->goes.rip &&
 		v->went.pushed == v->goes.pushed &&
 		same_state(&v->native, &v->tier0)) ||
-	       host_wrote(c);
+	       operand_host_wrote(c);
 }
 
 uint64_t verify_arrival(struct cpu *c, uint64_t at)

@@ -5,12 +5,14 @@
  *
  * Translated code calls before() and after() around it. Tier 0's run has its
  * memory operand redirected to a copy of what it was, so that guest memory is
- * written once. What translated code hands to tier 0 is not looked at: MMIO,
- * time and random values are there only. A branch is run by tier 0 first, and
- * where it leads is compared at the entry of the next block.
+ * written once; an operand in two pages cannot be: what it was is put back for
+ * that run. What translated code hands to tier 0 goes round after(), and is not
+ * looked at: MMIO and random values are there only. A branch is run by tier 0
+ * first, and where it leads is compared at the entry of the next block.
  *
  * Meanwhile no other vCPU runs (turn.h). A device may write to the operand;
- * where it did, a difference is none.
+ * where it did, a difference is none. Time passes: RDTSC is right between two
+ * of tier 0's.
  */
 #ifndef SOFT_JIT_VERIFY_H
 #define SOFT_JIT_VERIFY_H

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What verify.c compares, and verify_tell.c tells of. */
+/* What verify.c and verify_memory.c compare, and verify_tell.c tells of. */
 #ifndef SOFT_JIT_VERIFY_STATE_H
 #define SOFT_JIT_VERIFY_STATE_H
 
 #include "vmm/soft/cpu.h"
+#include "vmm/soft/handlers.h"
 
 #define AGREED_SIZE (1u << 16)
 
@@ -24,16 +25,30 @@ struct went {
 	uint64_t rip, pushed;
 };
 
+/* Bytes of one page, where they are for the host. */
+struct operand_part {
+	uint8_t *at;
+	unsigned bytes;
+};
+#define OPERAND_PARTS 2
+_Static_assert(WATCHED == OPERAND_PARTS + 1, "and the source");
+/* Operands but a string's have no more. */
+#define OPERAND_BYTES 64
+
 struct verify {
 	struct state before, native, tier0;
 	/* turn.c: it is ours, since so many instructions. */
 	bool turn;
 	unsigned kept;
 	uint64_t written; /* struct soft_vm's watched_writes before it */
-	/* The memory operand; bytes is 0 without one. */
+	/* The memory operand, a string's page; bytes is 0 without one. And
+	   what may be elsewhere that a string or PUSH reads. */
 	uint64_t va;
 	unsigned bytes;
-	uint8_t was[64], is[64];
+	struct operand_part part[OPERAND_PARTS], source;
+	uint8_t was[4096], is[4096];
+	bool is_left; /* to tier 0, by translated code */
+	uint64_t tsc; /* before RDTSC */
 	/* A branch under way: where tier 0 went, where it went, and what a call
 	   wrote to its stack. */
 	const struct insn *branch; /* NULL: none */
@@ -48,6 +63,26 @@ struct verify {
 	uint8_t page[4096] __attribute__((aligned(64)));
 };
 
+/*
+ * In two pages it is tier 0's own way that gets there, which nothing leads
+ * elsewhere: tier 0 works on the operand itself, and page has what it made of
+ * it. In one page it works on what is there in page.
+ */
+static inline bool is_in_two_pages(const struct verify *v)
+{
+	return v->part[1].bytes != 0;
+}
+
+static inline uint8_t *operand_copy(struct verify *v)
+{
+	return v->page + (is_in_two_pages(v) ? 0 : v->va & 4095);
+}
+
+static inline bool is_rdtsc(const struct insn *i)
+{
+	return i->op != OP_NONE_ROW && opcode_table[i->op].handler == &h_rdtsc;
+}
+
 /* The VM ends: soft_run fails with a text that says what instruction i, at
    rip, differs in; the states go to stderr. Returns 0. */
 enum difference {
@@ -55,8 +90,27 @@ enum difference {
 	DIFFER_TARGET,
 	DIFFER_FAULT,
 	DIFFER_WROTE, /* not in what it does: the translator does not know */
+	DIFFER_LEFT,  /* translated code runs what it has to leave to tier 0 */
 };
 uint64_t verify_tell(struct cpu *c, const struct insn *i, uint64_t rip,
 		     enum difference what);
+
+/* verify_memory.c. Bytes of the memory that i reads or writes, and where; 0:
+   none. */
+unsigned operand_find(struct cpu *c, const struct insn *i, uint64_t *va);
+unsigned stack_word(const struct cpu *c);
+/* Where a word goes that is pushed. */
+uint64_t below_stack(const struct cpu *c);
+/* Notes the operand as it is before i. False: i cannot be verified now. */
+bool operand_note(struct cpu *c, const struct insn *i);
+/* What it is now; and makes it what it is, where it was something else. */
+void operand_read(const struct verify *v, uint8_t *to);
+void operand_change(const struct verify *v, const uint8_t *was,
+		    const uint8_t *is);
+/* A branch's: what the host writes there counts, and nothing else. */
+void operand_watch(struct cpu *c, const void *p, unsigned bytes);
+/* Has the host written to it since, as far as it has said? Did it? */
+bool operand_host_has_written(const struct cpu *c);
+bool operand_host_wrote(const struct cpu *c);
 
 #endif

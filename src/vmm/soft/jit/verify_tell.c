@@ -40,22 +40,49 @@ static void print_went(const char *name, const struct went *went)
 		(unsigned long long)went->pushed);
 }
 
+static void print_three(const uint8_t *before, const uint8_t *native,
+			const uint8_t *tier0, unsigned bytes)
+{
+	print_bytes("before", before, bytes);
+	print_bytes("translated", native, bytes);
+	print_bytes("interpreted", tier0, bytes);
+}
+
+#define STEP 16
+
+static bool step_differs(const uint8_t *a, const uint8_t *b)
+{
+	bool differ = false;
+
+	for (unsigned n = 0; n < STEP; n++)
+		differ |= a[n] != b[n];
+	return differ;
+}
+
 /* Of an XSAVE image, where the two are not the same. */
 static void print_vectors(const struct verify *v)
 {
-	const unsigned step = 16;
-
-	for (unsigned at = 0; at < VCPU_XSAVE_SIZE; at += step) {
-		bool differ = false;
-
-		for (unsigned n = at; n < at + step; n++)
-			differ |= v->native.vec[n] != v->tier0.vec[n];
-		if (!differ)
+	for (unsigned at = 0; at < VCPU_XSAVE_SIZE; at += STEP) {
+		if (!step_differs(v->native.vec + at, v->tier0.vec + at))
 			continue;
 		fprintf(stderr, "vector state, byte %u of XSAVE's\n", at);
-		print_bytes("before", v->before.vec + at, step);
-		print_bytes("translated", v->native.vec + at, step);
-		print_bytes("interpreted", v->tier0.vec + at, step);
+		print_three(v->before.vec + at, v->native.vec + at,
+			    v->tier0.vec + at, STEP);
+	}
+}
+
+/* Of a string's page, where the two are not the same. */
+static void print_memory(struct verify *v)
+{
+	unsigned step = v->bytes > OPERAND_BYTES ? STEP : v->bytes;
+	const uint8_t *copy = operand_copy(v);
+
+	for (unsigned at = 0; at < v->bytes; at += step) {
+		if (step != v->bytes && !step_differs(v->is + at, copy + at))
+			continue;
+		fprintf(stderr, "memory at %#llx\n",
+			(unsigned long long)v->va + at);
+		print_three(v->was + at, v->is + at, copy + at, step);
 	}
 }
 
@@ -88,6 +115,23 @@ static void print_code(const struct cpu *c, const struct insn *i, uint64_t rip)
 	}
 }
 
+/* What tier 0 made of i, where it ran it. */
+static void print_tier0(struct verify *v, const struct insn *i,
+			enum difference what)
+{
+	print_state("interpreted", &v->tier0);
+	if (is_rdtsc(i))
+		fprintf(stderr, "TSC before: %llx\n",
+			(unsigned long long)v->tsc);
+	if (what == DIFFER_TARGET) {
+		print_went("translated", &v->went);
+		print_went("interpreted", &v->goes);
+	}
+	if (v->native.has_vec && v->tier0.has_vec)
+		print_vectors(v);
+	print_memory(v);
+}
+
 uint64_t verify_tell(struct cpu *c, const struct insn *i, uint64_t rip,
 		     enum difference what)
 {
@@ -96,6 +140,7 @@ uint64_t verify_tell(struct cpu *c, const struct insn *i, uint64_t rip,
 	    [DIFFER_TARGET] = "where it goes",
 	    [DIFFER_FAULT] = "whether it faults",
 	    [DIFFER_WROTE] = "what registers it may write to",
+	    [DIFFER_LEFT] = "which of them has to run it",
 	};
 	struct verify *v = c->jit->verify;
 	char text[TEXT_BYTES];
@@ -111,19 +156,8 @@ uint64_t verify_tell(struct cpu *c, const struct insn *i, uint64_t rip,
 	print_code(c, i, rip);
 	print_state("before", &v->before);
 	print_state("translated", &v->native);
-	print_state("interpreted", &v->tier0);
-	if (what == DIFFER_TARGET) {
-		print_went("translated", &v->went);
-		print_went("interpreted", &v->goes);
-	}
-	if (v->native.has_vec && v->tier0.has_vec)
-		print_vectors(v);
-	if (v->bytes != 0) {
-		fprintf(stderr, "memory at %#llx\n", (unsigned long long)v->va);
-		print_bytes("before", v->was, v->bytes);
-		print_bytes("translated", v->is, v->bytes);
-		print_bytes("interpreted", v->page + (v->va & 4095), v->bytes);
-	}
+	if (what != DIFFER_WROTE && what != DIFFER_LEFT)
+		print_tier0(v, i, what);
 	c->failed = true;
 	c->rip = rip;
 	return 0;
