@@ -185,6 +185,27 @@ static bool repeats_changed(const struct code_block *b, const struct end *end)
 	return false;
 }
 
+/* Is what the run has left of the code what was there before it; and what is
+   around that in its page? */
+static bool left_code(const struct code_block *b)
+{
+	const uint8_t *page = run.end[0].memory[AREA_CODE];
+
+	return memcmp(b->code, page + (TEST_FIRST - TEST_CODE), b->len) == 0;
+}
+
+static bool left_page(const struct code_block *b)
+{
+	const uint8_t *page = run.end[0].memory[AREA_CODE];
+	unsigned first = TEST_FIRST - TEST_CODE;
+
+	for (unsigned n = 0; n < 4096; n++)
+		if ((n < first || n >= first + b->len) &&
+		    page[n] != CODE_FILLER)
+			return false;
+	return left_code(b);
+}
+
 static void begin_case(struct code_block *b, uint64_t number, uint64_t *rng)
 {
 	run.tier = run.guest[number % KINDS];
@@ -199,6 +220,7 @@ static void run_case(uint64_t number, uint64_t seed)
 {
 	uint64_t rng = seed ^ number * 0xda942042e4dd58b5u;
 	static struct code_block b;
+	bool forget = true;
 
 	begin_case(&b, number, &rng);
 	for (unsigned n = 0; n < STATES; n++) {
@@ -206,8 +228,8 @@ static void run_case(uint64_t number, uint64_t seed)
 		unsigned fault = 0;
 
 		runs_vectors(&run.vec, &rng);
-		run_tier(&b, 0, n == 0);
-		run_tier(&b, 1, n == 0);
+		run_tier(&b, 0, forget);
+		run_tier(&b, 1, forget);
 		if (run.end[0].stopped || run.end[1].stopped) {
 			run.stopped++;
 			return;
@@ -223,10 +245,11 @@ static void run_case(uint64_t number, uint64_t seed)
 				show(&b, what, fault, number);
 			return;
 		}
-		/* The code may have been written to: it is another then. */
-		if (memcmp(b.code, run.end[0].memory[AREA_CODE] + 0x400,
-			   b.len) != 0)
+		/* The code may have been written to: it is another then. What
+		   was written beside it, and run, is gone in the next run. */
+		if (!left_code(&b))
 			return;
+		forget = !left_page(&b);
 		block_state(&b, &rng);
 	}
 }
@@ -338,8 +361,7 @@ static void run_steps(uint64_t number, uint64_t seed)
 	runs_vectors(&run.vec, &rng);
 	run_tier(&b, 0, true);
 	run_tier(&b, 1, true);
-	if (run.end[0].stopped || run.end[1].stopped ||
-	    memcmp(b.code, run.end[0].memory[AREA_CODE] + 0x400, b.len) != 0)
+	if (run.end[0].stopped || run.end[1].stopped || !left_page(&b))
 		return;
 	find_places(&b);
 	for (unsigned n = 0; n < run.places; n++) {
