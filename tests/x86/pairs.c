@@ -62,14 +62,16 @@ static void show(const struct pair *p, const char *name,
 			       k, p->gpr[k], host->gpr[k], guest->gpr[k]);
 }
 
-/* Where a read of bytes at va faults, or 0: beside the data's two pages. */
+/* Where a read of bytes at va faults, or 0: beside the data's two pages, and
+   the code's one. */
 static uint64_t fault_address(uint64_t va, unsigned bytes)
 {
-	if (va - TEST_DATA >= TEST_AREA)
+	bool in_code = va - TEST_CODE < 4096;
+	uint64_t end = in_code ? TEST_CODE + 4096 : TEST_DATA + TEST_AREA;
+
+	if (!in_code && va - TEST_DATA >= TEST_AREA)
 		return va;
-	if (va + bytes > TEST_DATA + TEST_AREA)
-		return TEST_DATA + TEST_AREA;
-	return 0;
+	return va + bytes > end ? end : 0;
 }
 
 /* A string instruction's element: its prefixes come before one opcode byte. */
