@@ -6,8 +6,9 @@
  *
  * While translated code runs:
  *
- *	guest	RAX RDX RBX RBP RSI RDI R8-R12	in the same host register
- *		RSP in R13, RCX in R14, R13-R15 in memory at [RSP]
+ *	guest	RAX RDX RBX RBP RSI RDI R8 R12	in the same host register
+ *		RSP in R13, RCX in R14, R13-R15 in R9-R11
+ *		R9-R11 in memory at [RSP]
  *		arithmetic flags in the host's, which are always exact
  *		vector state in the host's, once a block has looked
  *	host	RSP is the current struct tlb, R15 and RCX are free
