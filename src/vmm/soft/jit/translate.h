@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* A translation under way: what translate.c, rules.c and memory.c share. */
+/*
+ * A translation under way: what translate.c, which walks over a block, shares
+ * with the files that emit its code.
+ */
 #ifndef SOFT_JIT_TRANSLATE_H
 #define SOFT_JIT_TRANSLATE_H
 
@@ -226,11 +229,38 @@ void held_settle(struct translation_unit *u);
 /* The detour of AWAY_GUESS: T0 becomes the address. */
 void guess_detour(struct translation_unit *u, const struct detour *d);
 
-/* translate.c: where a block or an instruction is in the arena */
+static inline bool is_in_page(int64_t rel)
+{
+	return rel >= 0 && rel < 4096;
+}
+
+static inline uint8_t *to_write(const struct jit *jit, const void *exec)
+{
+	return jit->code.write + ((const uint8_t *)exec - jit->code.exec);
+}
+
+/* ways.c: where a block or an instruction is in the arena */
 uint64_t arena_offset(const struct translation_unit *u, const void *p);
+/* NULL when there is no room, and the translation fails. */
 struct detour *detour_add(struct translation_unit *u, enum away kind,
 			  uint8_t *from, int64_t rel);
-/* The jump whose distance is at place goes to REG_RIPBASE + rel. */
+/* Its code; what that takes at most. */
+void detour_emit(struct translation_unit *u, const struct detour *d);
+size_t detour_bytes(const struct detour *d);
+/* Instruction k, and what follows, by tier 0. */
+void leave_emit(struct translation_unit *u, unsigned k);
+void call_emit(struct translation_unit *u, enum jit_call call, uint64_t arg);
+/* To REG_RIPBASE + rel, by a look whether code is known there. */
+void target_emit(struct translation_unit *u, int64_t rel);
+/* To linear address T0; missed(away) when no block is known there. */
+void lookup_check(struct translation_unit *u, uint8_t **missed);
+void lookup_jump(struct translation_unit *u);
+/* T1's target will be looked up soon. */
+void lookup_prefetch(struct translation_unit *u);
+/* Before a jump back: leaves before the instruction when kicked. */
+void kick_check(struct translation_unit *u);
+
+/* link.c: the jump whose distance is at place goes to REG_RIPBASE + rel. */
 void chain(struct translation_unit *u, uint8_t *place, int64_t rel,
 	   enum away away);
 /* A jump to there, whatever happens. */
@@ -239,12 +269,15 @@ void chain_always(struct translation_unit *u, int64_t rel, enum away away);
    can be translated right behind it. */
 void chain_onward(struct translation_unit *u, int64_t rel);
 bool can_be_onward(const struct translation_unit *u, int64_t rel);
-/* To linear address T0; missed(away) when no block is known there. */
-void lookup_check(struct translation_unit *u, uint8_t **missed);
-void lookup_jump(struct translation_unit *u);
-/* T1's target will be looked up soon. */
-void lookup_prefetch(struct translation_unit *u);
-/* Before a jump back: leaves before the instruction when kicked. */
-void kick_check(struct translation_unit *u);
+/* The jump whose distance is at place waits until the block with that key is
+   translated, and is a detour for now. */
+void link_add(struct translation_unit *u, uint64_t key, uint8_t *place);
+/* The jumps that wait for u's block go to it. */
+void links_resolve(struct translation_unit *u);
+/* Jumps to rel that stand in the 16 bytes from place on wait no more. */
+void link_forget(struct translation_unit *u, uint64_t rel,
+		 const uint8_t *place);
+/* Nor do those that were added since there were so many. */
+void links_take_back(struct jit *jit, uint32_t links);
 
 #endif
