@@ -138,7 +138,7 @@ static void interrupts(void)
 	} while (0)
 
 /* JMP RAX and RET at an address that the translator has a place of its own
-   for (tlb.c: first_target_set): a jump to itself there. */
+   for (target.c: first_target_set): a jump to itself there. */
 static void endless_at(uint64_t at, const char *name)
 {
 	static const uint8_t code[] = {0xff, 0xe0, 0xc3};

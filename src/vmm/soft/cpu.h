@@ -22,6 +22,7 @@
 
 #include "base/bits.h"
 #include "vmm/soft/insn.h"
+#include "vmm/soft/target.h"
 #include "vmm/soft/tsc.h"
 #include "vmm/vm.h"
 #include "x86/cr.h"
@@ -38,24 +39,6 @@
  */
 #define TLB_BITS 14
 #define TLB_SIZE (1u << TLB_BITS)
-
-/*
- * Where translated code goes on at a virtual address, by its low bits: the
- * address negated, and the entry point in the code cache. What is displaced
- * goes to another place (tlb.c), and changes places with what displaced it when
- * it is looked up (pieces.c): code within eight bytes has the same, as two
- * calls return to that follow one another.
- */
-#define TARGET_BITS       20
-#define TARGET_SHIFT      3
-#define TARGET_SIZE       (1u << TARGET_BITS)
-#define TARGET_OTHER      2u /* the other place, by exclusive or */
-#define TARGET_PLACE_BITS ((uint64_t)(TARGET_SIZE - 1) << TARGET_SHIFT)
-
-struct target {
-	uint64_t rip; /* negated */
-	const void *code;
-};
 
 /* Probes in translated code; more of them share. */
 #define SITES         512
@@ -74,7 +57,6 @@ struct target {
 
 /* Places that were filled, so that emptying costs what filling did. */
 #define TLB_JOURNAL     4096
-#define TARGET_JOURNAL  (128u * 1024)
 #define TLB_HUGE        8
 /* gcc has code in five thousand pages. */
 #define PAGE_SET_BITS   16
@@ -95,7 +77,7 @@ struct tlb {
 	/* The sign bit, and TARGET_PLACE_BITS, or 0 while a kick waits: every
 	   check then fails, every target is looked for at the first place. */
 	_Atomic uint64_t go, target_bits;
-	uint64_t epoch; /* what the table's code targets hold for (tlb.c) */
+	uint64_t epoch; /* what its code targets hold for (target.c) */
 	/* Masks for PEXT: a page's place in the TLB, and what must be 0 of an
 	   offset in it; what of a target must be right but its place; of a
 	   hop's word. */
@@ -294,7 +276,7 @@ struct cpu {
 	uint64_t mode_key; /* what a block depends on besides its bytes */
 	uint64_t live_tag; /* changes with address space, mode, code */
 	uint64_t tag_count;
-	uint64_t epochs;               /* handed out (tlb.c) */
+	uint64_t epochs;               /* handed out (target.c) */
 	const struct insn **link_from; /* to be linked to the next block */
 
 	/* Vector state: live in host registers, or in xsave. */
@@ -775,20 +757,6 @@ bool cpu_unkick(struct cpu *c);
    of them without go. */
 void cpu_calm(struct cpu *c);
 
-/* The place in target[] of an address. */
-static inline unsigned target_place(uint64_t rip)
-{
-	return (unsigned)(rip >> TARGET_SHIFT) & (TARGET_SIZE - 1);
-}
-
-/* In the current table: rip, whose linear address is va, is at code. False:
-   it would be at the first place, which stays empty. */
-bool target_note(struct cpu *c, uint64_t rip, uint64_t va, const void *code);
-/* Something leads to code in the page of va, as long as the epoch lasts. */
-void target_page_note(struct cpu *c, uint64_t va);
-/* What is at rip has another entry now, if it had that one. */
-void target_renew(struct tlb *t, uint64_t rip, const void *was, const void *is);
-void targets_clear(struct tlb *t);
 /* This vCPU's writable entries for a guest page become read-only. */
 void tlb_protect_page(struct cpu *c, uint64_t gpa);
 void tlb_protect_all(struct cpu *c);

@@ -19,30 +19,9 @@
 #include "vmm/soft/cpu.h"
 #include "vmm/soft/debug.h"
 #include "vmm/soft/jit/jit.h"
+#include "vmm/soft/page_set.h"
 #include "vmm/soft/vec.h"
 #include "vmm/soft/window.h"
-
-/* slot[] */
-#define SLOT_JOURNALED 1
-#define SLOT_GLOBAL    2
-
-/* -- sets of pages, hashed: has() may say yes too often
- * ------------------------------------------------------- */
-
-static unsigned set_bit(uint64_t key, unsigned bits)
-{
-	return (unsigned)((key ^ key >> bits) & MASK(bits - 1, 0));
-}
-
-static void set_add(uint64_t *set, unsigned bits, uint64_t key)
-{
-	set[set_bit(key, bits) / 64] |= 1ull << set_bit(key, bits) % 64;
-}
-
-static bool set_has(const uint64_t *set, unsigned bits, uint64_t key)
-{
-	return set[set_bit(key, bits) / 64] >> set_bit(key, bits) % 64 & 1;
-}
 
 /* -- emptying
  * ---------------------------------------------------------------------- */
@@ -174,7 +153,6 @@ static uint64_t bytes_beyond(const struct cpu *c)
 }
 
 #define PAGE_BITS (~0xfffull)
-#define GO        (1ull << 63)
 
 static struct tlb *table_create(struct cpu *c, unsigned id, uint64_t none)
 {
@@ -211,7 +189,7 @@ static struct tlb *table_create(struct cpu *c, unsigned id, uint64_t none)
 	t->target_rest = ~(1ull << TARGET_SHIFT);
 	t->other_bit = (uint64_t)TARGET_OTHER << TARGET_SHIFT;
 	t->hop_bits = MASK(62, 0);
-	t->go = GO;
+	t->go = TLB_GO;
 	t->sign_64 = 1ull << 63;
 	t->sign_32 = 1ull << 31;
 	t->no_if = ~(uint64_t)RFLAGS_IF;
@@ -432,59 +410,9 @@ static bool slot_holds(const struct tlb *t, unsigned n, uint64_t va)
 	       tlb_match(t->exec[n], va);
 }
 
-/*
- * An epoch begins where a page with code in it may be another one. No two of
- * a vCPU's tables have the same. To a page's address, of which bits 47 to 12
- * count, it adds in the others, so that no two sums are the same.
- */
-#define EPOCH(n) ((uint64_t)(n) >> 12 << 48 | ((n)&MASK(11, 0)))
-
-static void epoch_begin(struct tlb *t)
-{
-	struct cpu *c = t->cpu;
-
-	c->epochs++;
-	t->epoch = EPOCH(c->epochs);
-	if (c->epochs < MASK(EPOCH_BITS - 1, 0))
-		return;
-	for (unsigned n = 0; n < TLB_TABLES; n++)
-		c->tlb_all[n]->epoch = EPOCH(n + 1);
-	c->epochs = TLB_TABLES;
-	if (c->jit != NULL)
-		hops_forget(c->jit);
-}
-
-/*
- * What no address at place n, or at its other one, is found by. Of the bits
- * that make the place one is not compared (target_rest), so 0 is for all but
- * the first four.
- */
-static uint64_t target_none(unsigned n)
-{
-	return n < 4 ? 0 - (5ull << TARGET_SHIFT) : 0;
-}
-
-/* The other place of what is displaced: of the same page, side by side, and
-   not told apart by the bit that is not compared. */
-static struct target *target_other(struct tlb *t, uint64_t rip)
-{
-	return &t->target[target_place(rip) ^ TARGET_OTHER];
-}
-
-/* The places of a page's addresses are side by side. */
-static void targets_drop_page(struct tlb *t, uint64_t va)
-{
-	unsigned first = target_place(PAGE_BASE(va));
-
-	for (unsigned n = first; n < first + (4096 >> TARGET_SHIFT); n++)
-		if ((0 - t->target[n].rip) >> 12 == va >> 12)
-			t->target[n].rip = target_none(n);
-	epoch_begin(t);
-}
-
 static void flush_in_table(struct tlb *t, uint64_t va)
 {
-	bool large = set_has(t->large_region, REGION_SET_BITS, va >> 22);
+	bool large = page_set_has(t->large_region, REGION_SET_BITS, va >> 22);
 
 	if (in_huge_page(t, va)) {
 		tlb_clear(t);
@@ -495,11 +423,11 @@ static void flush_in_table(struct tlb *t, uint64_t va)
 	sites_drop_page(t, va);
 	window_drop(t, va);
 	if (!large) {
-		if (set_has(t->target_page, PAGE_SET_BITS, va >> 12))
+		if (page_set_has(t->target_page, PAGE_SET_BITS, va >> 12))
 			targets_drop_page(t, va);
 		return;
 	}
-	if (set_has(t->target_region, REGION_SET_BITS, va >> 22))
+	if (page_set_has(t->target_region, REGION_SET_BITS, va >> 22))
 		targets_clear(t);
 	sites_clear(t);
 	/* The page may be a part of a large one: all parts go (4 MiB, the
@@ -605,7 +533,7 @@ void tlb_protect_all(struct cpu *c)
 /* -- filling
  * -------------------------------------------------------------------- */
 
-static void note_size(struct tlb *t, uint64_t va, unsigned page_bits)
+void tlb_note_size(struct tlb *t, uint64_t va, unsigned page_bits)
 {
 	if (page_bits > 22) {
 		if (!in_huge_page(t, va)) {
@@ -614,7 +542,7 @@ static void note_size(struct tlb *t, uint64_t va, unsigned page_bits)
 			t->huge_count++;
 		}
 	} else if (page_bits > 12) {
-		set_add(t->large_region, REGION_SET_BITS, va >> 22);
+		page_set_add(t->large_region, REGION_SET_BITS, va >> 22);
 	}
 }
 
@@ -654,141 +582,11 @@ void tlb_fill(struct cpu *c, struct tlb *t, uint64_t va, uint64_t gpa,
 		t->write[n] = tag;
 		writer_note(c, t, n, gpa);
 	}
-	note_size(t, va, tr->page_bits);
+	tlb_note_size(t, va, tr->page_bits);
 	if (tr->global && !t->is_user) {
 		t->slot[n] |= SLOT_GLOBAL;
 		t->has_global = true;
 	} else
 		journal_add(t, n);
 	c->vcpu->stats[VM_STAT_TLB_FILLS]++;
-}
-
-/* -- targets of jumps
- * ------------------------------------------------------------------ */
-
-/*
- * Nothing is ever noted at the first place, where all is looked for while a
- * kick waits. Whoever goes by it nevertheless, as he jumps to the address of
- * nothing, or had found another place just before the kick, leaves.
- */
-static void first_target_set(struct tlb *t)
-{
-	if (t->cpu->jit != NULL)
-		t->target[0].code = t->cpu->jit->leave_rip;
-}
-
-void targets_clear(struct tlb *t)
-{
-	if (t->target_journaled > TARGET_JOURNAL)
-		zero_bytes(t->target, sizeof(t->target));
-	else
-		for (unsigned k = 0; k < t->target_journaled; k++)
-			t->target[t->target_journal[k]].rip = 0;
-	for (unsigned n = 0; n < 4; n++)
-		t->target[n].rip = target_none(n);
-	first_target_set(t);
-	t->target_journaled = 0;
-	t->targets_global = true;
-	epoch_begin(t);
-	zero_bytes(t->target_page, sizeof(t->target_page));
-	zero_bytes(t->target_region, sizeof(t->target_region));
-}
-
-void target_page_note(struct cpu *c, uint64_t va)
-{
-	struct tlb *t = c->tlb;
-	unsigned page = tlb_place(va);
-
-	t->targets_global &=
-	    tlb_match(t->exec[page], va) && (t->slot[page] & SLOT_GLOBAL);
-	/* A block's link may have led here from the other of the supervisor's
-	   tables: the page's size is not known in this one. */
-	if (!t->is_user && !tlb_match(t->exec[page], va))
-		note_size(t, va, c->svm->has_1g_pages ? 30 : 21);
-	set_add(t->target_page, PAGE_SET_BITS, va >> 12);
-	set_add(t->target_region, REGION_SET_BITS, va >> 22);
-}
-
-static void target_set(struct tlb *t, struct target *at, struct target is)
-{
-	unsigned n = (unsigned)(at - t->target);
-
-	if (at->rip == target_none(n)) {
-		if (t->target_journaled < TARGET_JOURNAL)
-			t->target_journal[t->target_journaled] = n;
-		if (t->target_journaled <= TARGET_JOURNAL)
-			t->target_journaled++;
-	}
-	*at = is;
-}
-
-bool target_note(struct cpu *c, uint64_t rip, uint64_t va, const void *code)
-{
-	struct tlb *t = c->tlb;
-	unsigned n = target_place(rip);
-	struct target *at = &t->target[n], *other = target_other(t, rip);
-
-	if (n == 0)
-		return false;
-	if (at->rip == 0 - rip && at->code == code)
-		return true;
-	if (at->rip != 0 - rip && at->rip != target_none(n) &&
-	    other != &t->target[0])
-		target_set(t, other, *at);
-	else if (other->rip == 0 - rip)
-		other->rip = target_none(n ^ TARGET_OTHER);
-	target_page_note(c, va);
-	target_set(t, at, (struct target){0 - rip, code});
-	return true;
-}
-
-void target_renew(struct tlb *t, uint64_t rip, const void *was, const void *is)
-{
-	struct target *at = &t->target[target_place(rip)];
-
-	if (at->rip != 0 - rip)
-		at = target_other(t, rip);
-	if (at->rip == 0 - rip && at->code == was)
-		at->code = is;
-}
-
-/* -- kicks: all checks of translated code fail
- * ---------------------------------------------------- */
-
-void cpu_kick(struct cpu *c)
-{
-	atomic_store(&c->kick, 1);
-	for (unsigned n = 0; n < TLB_TABLES && c->jit != NULL; n++) {
-		atomic_store_explicit(&c->tlb_all[n]->target_bits, 0,
-				      memory_order_release);
-		atomic_store_explicit(&c->tlb_all[n]->go, 0,
-				      memory_order_release);
-	}
-}
-
-/* In the other order: whoever kicks meanwhile, where go is there in the end,
-   so are the bits. */
-static void go_again(struct cpu *c)
-{
-	for (unsigned n = 0; n < TLB_TABLES; n++) {
-		atomic_store(&c->tlb_all[n]->go, GO);
-		atomic_store(&c->tlb_all[n]->target_bits, TARGET_PLACE_BITS);
-	}
-}
-
-bool cpu_unkick(struct cpu *c)
-{
-	if (c->tlb->go == 0)
-		go_again(c);
-	return atomic_exchange(&c->kick, 0) != 0;
-}
-
-/* A new kick tells itself before it takes the word: none is lost. */
-void cpu_calm(struct cpu *c)
-{
-	if (c->kick != 0 || (c->tlb->go != 0 && c->tlb->target_bits != 0))
-		return;
-	go_again(c);
-	if (atomic_load(&c->kick) != 0)
-		cpu_kick(c);
 }

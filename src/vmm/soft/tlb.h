@@ -5,8 +5,12 @@
 
 #include "vmm/soft/cpu.h"
 
-/* An epoch's number (tlb.c) has so many bits; then they begin anew. */
-#define EPOCH_BITS 27
+/* tlb.go, while no kick waits. */
+#define TLB_GO (1ull << 63)
+
+/* tlb.slot[] */
+#define SLOT_JOURNALED 1
+#define SLOT_GLOBAL    2
 
 /* What a walk found, for one privilege. */
 struct translation {
@@ -37,5 +41,7 @@ bool mmu_is_run(const struct translation *tr, uint64_t va, int pages);
 /* Enters a translation to RAM. */
 void tlb_fill(struct cpu *c, struct tlb *t, uint64_t va, uint64_t gpa,
 	      const struct translation *tr);
+/* va is in a page of that size, in t: with it goes all of that. */
+void tlb_note_size(struct tlb *t, uint64_t va, unsigned page_bits);
 
 #endif

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
  * Direct jumps to other pages. Where such a jump leads depends on what is
- * mapped there, and so on the table it is taken in (tlb.c: epochs) and, as
+ * mapped there, and so on the table it is taken in (target.c: epochs) and, as
  * code is found by its place in memory, on the address the page has this
  * time, if the code is not for one address. A word beside the code has the sum
  * of both negated: where it is not what it was when the jump was linked, C
