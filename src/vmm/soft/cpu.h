@@ -618,8 +618,7 @@ uint32_t port_in(struct cpu *c, const struct insn *i, uint16_t port,
 void port_out(struct cpu *c, const struct insn *i, uint16_t port,
 	      unsigned bytes, uint32_t value);
 
-/* -- block.c, smc.c -----------------------------------------------------------
- */
+/* -- block*.c, smc.c ------------------------------------------------------ */
 
 int blocks_create(struct cpu *c);
 void blocks_destroy(struct cpu *c);
