@@ -10,6 +10,7 @@
 
 #include "base/bits.h"
 #include "vmm/soft/cpu.h"
+#include "vmm/soft/decode.h"
 #include "vmm/soft/simd.h"
 #include "x86/cr.h"
 

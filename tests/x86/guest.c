@@ -13,8 +13,10 @@
 
 #include "vmm/cpuid.h"
 #include "vmm/engine.h"
+#include "vmm/soft/block.h"
 #include "vmm/soft/cpu.h"
 #include "vmm/soft/jit/verify.h"
+#include "vmm/soft/smc.h"
 #include "vmm/soft/window.h"
 #include "vmm/vm.h"
 

@@ -8,6 +8,7 @@
 
 #include "base/bits.h"
 #include "vmm/soft/cpu.h"
+#include "vmm/soft/decode.h"
 #include "x86/cr.h"
 
 #define COMPARED_FLAGS (RFLAGS_ARITH | RFLAGS_DF)

@@ -5,10 +5,14 @@
  */
 #include "vmm/soft/access.h"
 #include "vmm/mem.h"
+#include "vmm/soft/bytes.h"
 #include "vmm/soft/debug.h"
+#include "vmm/soft/decode.h"
 #include "vmm/soft/handlers.h"
+#include "vmm/soft/io.h"
+#include "vmm/soft/mmu.h"
+#include "vmm/soft/smc.h"
 #include "vmm/soft/split.h"
-#include "vmm/soft/tlb.h"
 
 /* The page of gpa is memory for such an access. ROM is not written to: what
    the guest stores there is dropped where devices answer (vmm/bus.c). */

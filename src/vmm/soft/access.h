@@ -8,7 +8,32 @@
 #ifndef SOFT_ACCESS_H
 #define SOFT_ACCESS_H
 
+#include "vmm/soft/bytes.h"
 #include "vmm/soft/cpu.h"
+
+/* access.c: slow sides of what is below, and system accesses (as supervisor).
+ */
+uint64_t load_slow(struct cpu *c, const struct insn *i, uint64_t va,
+		   unsigned len);
+void store_slow(struct cpu *c, const struct insn *i, uint64_t va,
+		uint64_t value, unsigned len);
+void *operand_slow(struct cpu *c, const struct insn *i, uint64_t va,
+		   unsigned len, enum access access);
+void operand_end_slow(struct cpu *c, const struct insn *i);
+uint64_t system_load(struct cpu *c, const struct insn *i, uint64_t va,
+		     unsigned len);
+void system_store(struct cpu *c, const struct insn *i, uint64_t va,
+		  uint64_t value, unsigned len);
+/* seg.c: address size, segment base, limit and type checks: the linear address.
+ */
+uint64_t ea_slow(struct cpu *c, const struct insn *i, uint64_t offset,
+		 unsigned len, enum access access);
+/* The same for an explicit segment (stack, strings), offset already cut to
+   the address size. Cheap in 64-bit mode. */
+uint64_t seg_linear(struct cpu *c, const struct insn *i, enum seg_index seg,
+		    uint64_t offset, unsigned len, enum access access);
+/* Any 4 GiB from its base may be read and written in it. */
+bool segment_is_open(const struct segment *s);
 
 #define PAGE_BASE(va) ((va) & ~0xfffull)
 

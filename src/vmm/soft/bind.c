@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "vmm/cpuid.h"
+#include "vmm/soft/bytes.h"
 #include "vmm/soft/native.h"
 #include "vmm/soft/stub.h"
 #include "x86/features.h"

@@ -6,6 +6,8 @@
  * that is emptied when full. Dropped blocks stay in the arena until then,
  * because one of them may be running: their instructions become exec_leave.
  */
+#include "vmm/soft/block.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -14,8 +16,10 @@
 #include "vmm/soft/access.h"
 #include "vmm/soft/block_cache.h"
 #include "vmm/soft/branch.h"
+#include "vmm/soft/bytes.h"
 #include "vmm/soft/debug.h"
 #include "vmm/soft/jit/jit.h"
+#include "vmm/soft/mmu.h"
 
 /* Bytes around a place that takes time. */
 #define HOT_REGION 192

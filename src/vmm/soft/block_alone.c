@@ -7,6 +7,8 @@
 
 #include "vmm/soft/access.h"
 #include "vmm/soft/block_cache.h"
+#include "vmm/soft/bytes.h"
+#include "vmm/soft/decode.h"
 
 static struct block *scratch_block(const struct cpu *c)
 {

@@ -3,6 +3,7 @@
 #ifndef SOFT_BLOCK_CACHE_H
 #define SOFT_BLOCK_CACHE_H
 
+#include "vmm/soft/block.h"
 #include "vmm/soft/cpu.h"
 
 /*

@@ -7,8 +7,11 @@
 
 #include "vmm/soft/access.h"
 #include "vmm/soft/block_cache.h"
+#include "vmm/soft/bytes.h"
+#include "vmm/soft/decode.h"
 #include "vmm/soft/handlers.h"
 #include "vmm/soft/jit/jit.h"
+#include "vmm/soft/smc.h"
 
 static bool ends_block(const struct insn *i)
 {

@@ -9,6 +9,7 @@
 #ifndef SOFT_BRANCH_H
 #define SOFT_BRANCH_H
 
+#include "vmm/soft/block.h"
 #include "vmm/soft/cpu.h"
 
 #if defined(__OPTIMIZE__) && !SOFT_EAGER_LEAVE

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The soft engine's vCPU: the state the interpreter works on, the software
- * TLB, the block cache, and what the engine's files call of one another.
+ * The soft engine's vCPU: the state that both tiers work on, what the vCPUs of
+ * a VM share, and what most of the engine's files call.
  *
  * Everything in vmm/soft is compiled with -mgeneral-regs-only, because the
  * guest's vector and x87 state may be live in the host's registers
  * (vec_live). Whatever calls out of the folder, into the room, libc or a
- * lock, calls vec_leave() first. memcpy and memset are out: use copy_bytes.
+ * lock, calls vec_leave() first. memcpy and memset are out: use bytes.h.
  *
  * RFLAGS lives in two words: the six arithmetic flags as LAHF;SETO leave them
  * in AX (arith_flags), the rest in flags. rflags_get/rflags_set join them.
@@ -22,209 +22,11 @@
 
 #include "base/bits.h"
 #include "vmm/soft/insn.h"
-#include "vmm/soft/target.h"
+#include "vmm/soft/tlb.h"
 #include "vmm/soft/tsc.h"
 #include "vmm/vm.h"
 #include "x86/cr.h"
 #include "x86/exc.h"
-
-/* -- TLB ----------------------------------------------------------------- */
-
-/*
- * By virtual page, four arrays: three tags and what leads to host memory, hva
- * = va + addend. A tag is the page's address negated when that access may go
- * straight there, and otherwise (unmapped, not allowed, MMIO, write to a page
- * that holds translations, clean page) one of a page that has another place.
- * Negated, because translated code has no compare that leaves flags alone.
- */
-#define TLB_BITS 14
-#define TLB_SIZE (1u << TLB_BITS)
-
-/* Probes in translated code; more of them share. */
-#define SITES         512
-#define SITE_PAGES    256
-#define SITE_PATIENCE 256
-
-/*
- * Pieces of 1 TiB of the lower half of the addresses (window.h). The upper half
- * of the places leads to nothing. Addresses that are not canonical have places
- * beyond, up to WINDOW_BEYOND bytes, where nothing is mapped.
- */
-#define WINDOW_SHIFT  40
-#define WINDOW_PLACES 256
-#define WINDOW_BEYOND ((8ull << (64 - WINDOW_SHIFT)) - 8 * WINDOW_PLACES)
-#define GUESSES       1024
-
-/* Places that were filled, so that emptying costs what filling did. */
-#define TLB_JOURNAL     4096
-#define TLB_HUGE        8
-/* gcc has code in five thousand pages. */
-#define PAGE_SET_BITS   16
-#define REGION_SET_BITS 12
-
-/*
- * A table, and at its beginning what translated code keeps in memory: RSP
- * points here while it runs, so the first 128 bytes are the cheap ones, and a
- * table that begins in them.
- *
- * Tables: one per recent address space for CPL 3; one for CPL 0-2; one for
- * CPL 0-2 while SMAP is overridden (RFLAGS.AC, or SMAP off); tlb.c says when
- * each is current.
- */
-struct tlb {
-	uint64_t r9, r10, r11; /* the guest's, while translated code runs */
-	uint64_t rip_base;     /* REG_RIPBASE, likewise */
-	/* The sign bit, and TARGET_PLACE_BITS, or 0 while a kick waits: every
-	   check then fails, every target is looked for at the first place. */
-	_Atomic uint64_t go, target_bits;
-	uint64_t epoch; /* what its code targets hold for (target.c) */
-	/* Masks for PEXT: a page's place in the TLB, and what must be 0 of an
-	   offset in it; what of a target must be right but its place; of a
-	   hop's word. */
-	uint64_t tlb_bits, page_bits;
-	uint64_t target_rest, hop_bits;
-	uint64_t vec_blocked; /* of struct cpu */
-	uint64_t fs_base, gs_base;
-	struct cpu *cpu;
-	uint64_t host_rsp;
-	/* What must be 0 of an aligned offset in a page. */
-	uint64_t align_2, align_4, align_8, align_16, align_32, align_64;
-	uint64_t sign_64, sign_32; /* a sign bit */
-	uint64_t high_32;          /* all bits above the lower 32 */
-	/* 32-bit code: what is left of an address with fs_base, gs_base. */
-	uint64_t fs_bits, gs_bits;
-	uint64_t no_if, no_df, no_ac; /* all bits but that of RFLAGS */
-	uint64_t arith_bits;          /* RFLAGS_ARITH */
-	uint64_t low_5, low_6;        /* bits in a word */
-	uint64_t other_bit;           /* TARGET_OTHER, of an address */
-	uint64_t place_bits;          /* TARGET_PLACE_BITS, always */
-	uint64_t tsc_bits;            /* of what is not below TSC_WINDOW */
-	uint64_t scratch;             /* of one instruction */
-	uint64_t x87_masks, x87_t0;   /* x87.c */
-	uint64_t df_bit;              /* of RFLAGS */
-	uint64_t low_32;
-	uint64_t over_page; /* a count beyond what a page can hold */
-	/* Of a piece (pieces.h): an address, what is wanted of it, the
-	   answer. */
-	uint64_t miss_va, miss_what, miss_answer;
-	const void *miss_code;
-	uint64_t wandering; /* a block with a probe that misses much */
-	/* With windows: the page of the last #PF, with bit 0 set, or 0. */
-	uint64_t faulted;
-	/* What tlb.c knows of the table, where a look at it is cheap. */
-	uint64_t space;         /* CR3 base | PCID it was filled under */
-	uint8_t id, targets_of; /* code size and side of CPL 0 (tlb.c) */
-	bool is_user;
-	bool targets_global; /* all of them are global pages' */
-	bool has_global;     /* a slot that is in no journal */
-	uint32_t tlb_journaled, target_journaled; /* > size: lost */
-	unsigned huge_count;                      /* > TLB_HUGE: lost */
-	/* The page that each probe in translated code found last: a tag, or
-	   site_none, and then the addend that leads nowhere; and which pages
-	   are in there, by site_page_bits. */
-	uint64_t site_none, site_nowhere, site_page_bits;
-	uint64_t site_tag[SITES], site_addend[SITES];
-	uint64_t site_left[SITES]; /* misses until somebody looks at it */
-	uint8_t site_page[SITE_PAGES];
-
-	uint64_t read[TLB_SIZE], write[TLB_SIZE], exec[TLB_SIZE];
-	uint64_t addend[TLB_SIZE];
-	struct target target[TARGET_SIZE];
-
-	uint8_t slot[TLB_SIZE]; /* tlb.c: journaled, global */
-	uint16_t tlb_journal[TLB_JOURNAL];
-	uint32_t target_journal[TARGET_JOURNAL];
-	/* Hashed sets of pieces of memory. 4 KiB: with code that is jumped to;
-	   4 MiB: the same; with pages over 4 KiB. */
-	uint64_t target_page[1 << (PAGE_SET_BITS - 6)];
-	uint64_t target_region[1 << (REGION_SET_BITS - 6)];
-	uint64_t large_region[1 << (REGION_SET_BITS - 6)];
-	uint64_t huge[TLB_HUGE]; /* 1 GiB pages */
-
-	/* What leads to where an access found its window last, and the address
-	   of those 4 GiB, negated. */
-	uint64_t guess_tag[GUESSES], guess_addend[GUESSES];
-	uint64_t guess_left[GUESSES]; /* as site_left */
-	struct window *pages; /* what is in the windows; NULL: none yet */
-	/* Translated code goes by them; or kicks, since the table was emptied,
-	   that found the program running. */
-	bool has_windows;
-	unsigned kicks;
-	uint64_t pad[2];
-	/* What leads from an address to its window: at the end of a page. */
-	uint64_t window[WINDOW_PLACES];
-};
-
-/* The lower 6 bits of its address count how far SHRX shifts. */
-_Static_assert((0 - sizeof(struct tlb)) % 64 == WINDOW_SHIFT, "pad");
-_Static_assert((WINDOW_SHIFT + offsetof(struct tlb, target)) % 16 == 0,
-	       "none in two of the host's cache lines");
-_Static_assert(offsetof(struct tlb, gs_base) < 128, "a byte's distance");
-
-#define TLB_USER_TABLES 8
-#define TLB_TABLES      (3 + TLB_USER_TABLES)
-
-/* Which TLB entries make a guest page writable: tlb.c. */
-struct writers {
-	uint32_t by[2];
-};
-
-enum access { ACCESS_READ, ACCESS_WRITE, ACCESS_EXEC };
-
-/* -- blocks --------------------------------------------------------------- */
-
-/*
- * A run of instructions from one page, entered at its first. insn[0] is the
- * block's head, a pseudo-instruction that looks for kicks and counts; the
- * last insn ends the block.
- */
-#define BLOCK_MAX 64 /* instructions, without head and tail */
-
-/* cpu.mode_key: in the bits of a block's key above its gpa. */
-#define MODE_KEY_SHIFT   56
-/* The size of code, twice, and whether it is for CPL 1 to 3; 64-bit at CPL 0.
- */
-#define MODE_KEY_CODE    (31ull << MODE_KEY_SHIFT)
-#define MODE_KEY_KERNEL  (16ull << MODE_KEY_SHIFT)
-/* An offset in CS, DS, ES and SS is a linear address: 64-bit code, or 32-bit
-   code whose segments are all of 4 GiB. Only that is translated. */
-#define MODE_KEY_FLAT    (1ull << 62)
-/* The table's program gets to its memory by windows (window.h). */
-#define MODE_KEY_WINDOWS (1ull << 63)
-
-struct block {
-	uint64_t key; /* gpa | cpu.mode_key */
-	uint64_t va;  /* block_va(): it is for its page there */
-	struct block *page_next;
-	const struct insn *link[2]; /* successor's head: taken, fall through */
-	uint16_t count;             /* guest instructions */
-	uint16_t bytes;
-	uint32_t hops; /* jumps of other pages to it (hop.h) */
-	uint16_t heat; /* runs in tier 0, up to jit.hot */
-	bool is_hot;   /* takes much of the time */
-	/* Translated: the entry by an address, and that from its page. */
-	const void *code, *near;
-	uint32_t second;    /* of an instruction in two pages: the number of
-			       the other one plus 1; else 0 */
-	uint64_t by_tlb;    /* bit n: what insn[1 + n] accesses is often in no
-			       window */
-	struct insn insn[]; /* count + 2 */
-};
-
-/* Where the other page of an instruction in two is. */
-static inline uint64_t block_second(const struct block *b)
-{
-	return (b->second - 1ull) << 12;
-}
-
-struct jump_entry {
-	uint64_t rip;
-	uint64_t tag; /* cpu.jump_tag when it was made */
-	const struct insn *head;
-	uint64_t rip_base; /* REG_RIPBASE of the block there */
-};
-#define JUMP_BITS 12
-#define JUMP_SIZE (1u << JUMP_BITS)
 
 /* -- finished accesses of an instruction that left for the process -------- */
 
@@ -254,8 +56,7 @@ struct segment {
 	uint16_t selector;
 };
 
-struct simd_row;    /* simd.h */
-struct translation; /* tlb.h */
+struct simd_row; /* simd.h */
 
 struct cpu {
 	uint64_t gpr[18];     /* REG_ZERO = 0, REG_RIPBASE; must come first */
@@ -271,7 +72,7 @@ struct cpu {
 	uint64_t rip;
 	uint64_t jump_tag; /* what makes jump[] valid: live_tag, or 0 while an
 			      instruction runs alone */
-	struct jump_entry *jump; /* JUMP_SIZE */
+	struct jump_entry *jump; /* JUMP_SIZE (block.h) */
 	struct segment seg[SEG_COUNT];
 	uint64_t mode_key; /* what a block depends on besides its bytes */
 	uint64_t live_tag; /* changes with address space, mode, code */
@@ -450,13 +251,6 @@ static inline uint64_t next_rip(const struct cpu *c, const struct insn *i)
 	return c->code_size == 4 ? (uint32_t)rip : (uint16_t)rip;
 }
 
-/* What a guest's vCPUs do to each other in its memory is no race of ours. */
-#if defined(__has_attribute) && __has_attribute(no_sanitize)
-#define RACES_ALLOWED __attribute__((no_sanitize("thread")))
-#else
-#define RACES_ALLOWED
-#endif
-
 /*
  * The sanitizers' runtime uses vector registers where it likes (at longjmp):
  * with them, guest vector state is live inside one instruction only.
@@ -516,58 +310,7 @@ static inline bool is_canonical(const struct cpu *c, uint64_t va)
    CR4.LA57 says (SDM vol. 3, 4.5.2). */
 bool is_canonical_base(const struct cpu *c, uint64_t base);
 
-/* rep movsb: no vector registers. */
-static inline void copy_bytes(void *to, const void *from, size_t len)
-{
-	__asm__ volatile("rep movsb"
-			 : "+D"(to), "+S"(from), "+c"(len)
-			 :
-			 : "memory");
-}
-
-typedef uint64_t unaligned_64 __attribute__((aligned(1), may_alias));
-typedef uint32_t unaligned_32 __attribute__((aligned(1), may_alias));
-
-/* At most 16: rep movsb begins late, and what it wrote is not forwarded. */
-RACES_ALLOWED static inline void copy_few(void *to, const void *from,
-					  unsigned len)
-{
-	uint8_t *t = to;
-	const uint8_t *f = from;
-
-	if (len >= 8) {
-		uint64_t first = *(const unaligned_64 *)f;
-		uint64_t last = *(const unaligned_64 *)(f + len - 8);
-
-		*(unaligned_64 *)t = first;
-		*(unaligned_64 *)(t + len - 8) = last;
-	} else if (len >= 4) {
-		uint32_t first = *(const unaligned_32 *)f;
-		uint32_t last = *(const unaligned_32 *)(f + len - 4);
-
-		*(unaligned_32 *)t = first;
-		*(unaligned_32 *)(t + len - 4) = last;
-	} else {
-		for (unsigned n = 0; n < len; n++)
-			t[n] = f[n];
-	}
-}
-
-static inline void zero_bytes(void *to, size_t len)
-{
-	__asm__ volatile("rep stosb" : "+D"(to), "+c"(len) : "a"(0) : "memory");
-}
-
-static inline void fill_words(uint64_t *to, uint64_t value, size_t count)
-{
-	__asm__ volatile("rep stosq"
-			 : "+D"(to), "+c"(count)
-			 : "a"(value)
-			 : "memory");
-}
-
-/* -- leaving an instruction early (run.c) ------------------------------------
- */
+/* -- leaving an instruction early (run.c) --------------------------------- */
 
 /*
  * Raises an exception at instruction i (a fault: RIP stays on it); i NULL:
@@ -601,153 +344,13 @@ _Noreturn void soft_go_on(struct cpu *c);
 bool cpu_wants_alone(const struct cpu *c);
 /* Ends a block whose last instruction changed the mode; c->rip is set. */
 const struct insn *go_anew(struct cpu *c);
-/* Ends the block after i, or (leave_at) before it, to the main loop. */
+/* block_run.c: ends the block after i, or (leave_at) before it, to the main
+ * loop. */
 const struct insn *end_block(struct cpu *c, const struct insn *i);
 const struct insn *leave_at(struct cpu *c, const struct insn *i);
 
-/*
- * What is not RAM: the room's devices, or an exit to the process. The
- * instruction runs alone, so that it can be run again with the answer.
- */
-uint64_t device_read(struct cpu *c, const struct insn *i, uint64_t gva,
-		     uint64_t gpa, unsigned bytes);
-void device_write(struct cpu *c, const struct insn *i, uint64_t gva,
-		  uint64_t gpa, unsigned bytes, uint64_t value);
-uint32_t port_in(struct cpu *c, const struct insn *i, uint16_t port,
-		 unsigned bytes);
-void port_out(struct cpu *c, const struct insn *i, uint16_t port,
-	      unsigned bytes, uint32_t value);
+/* -- kicks (kick.c) -------------------------------------------------------- */
 
-/* -- block*.c, smc.c ------------------------------------------------------ */
-
-int blocks_create(struct cpu *c);
-void blocks_destroy(struct cpu *c);
-/* All blocks are void. Only from the main loop. */
-void blocks_flush(struct cpu *c);
-/* Those of a guest page; one that runs ends after its instruction. */
-void blocks_drop_page(struct cpu *c, uint64_t gpa);
-/* jump[] is void: address space or mode changed, or code went away. */
-void jump_flush(struct cpu *c);
-void live_tag_update(struct cpu *c); /* CPL or mode_key changed */
-void blocks_drop_all(struct cpu *c);
-/* Puts rip on i, and takes back what the block's head counted from there. */
-void block_unwind(struct cpu *c, const struct insn *i);
-/*
- * The head of the block at c->rip, with REG_RIPBASE set; NULL when its first
- * instruction must run alone (page crossing in 32-bit code, limit). May raise.
- */
-const struct insn *block_find(struct cpu *c);
-/* The one instruction at c->rip, decoded into c's scratch block. */
-const struct insn *block_alone(struct cpu *c);
-/* i in the scratch block, whose end is block_single_end(). */
-struct insn *block_single(struct cpu *c, const struct insn *i);
-/*
- * Blocks of a program with windows, and of a 64-bit kernel, are for one linear
- * address, so that where they are is a constant: its page's, plus 1. Others are
- * for all: 0.
- */
-static inline uint64_t block_va(const struct cpu *c, uint64_t va)
-{
-	bool is_fixed = c->mode_key & MODE_KEY_WINDOWS ||
-			(c->mode_key & MODE_KEY_CODE) == MODE_KEY_KERNEL;
-
-	return is_fixed ? (va & ~0xfffull) + 1 : 0;
-}
-/* REG_RIPBASE in a block that is for one address; else it is as said. */
-static inline uint64_t block_base(const struct block *b, uint64_t otherwise)
-{
-	return b->va != 0 ? b->va - 1 : otherwise;
-}
-/* Its upper bits are the good ones. */
-static inline uint64_t block_hash(uint64_t key, uint64_t va)
-{
-	key += va << 8;
-	return (key ^ key >> 12 ^ key >> 56) * 0x9e3779b97f4a7c15ull;
-}
-/* The block with that key for that block_va(), or NULL. */
-const struct block *block_lookup(const struct cpu *c, uint64_t key,
-				 uint64_t va);
-/* Does it wait for its translation, or another one? */
-bool block_is_warm(const struct block *b);
-/* From now on it is entered by its translation. */
-void block_is_translated(struct block *b);
-/* Those around gpa take much of the time. */
-void blocks_found_hot(struct cpu *c, uint64_t gpa);
-/* That of instruction i, which is in the arena. */
-const struct block *block_of(const struct insn *i);
-/* What i, of b, is in memory now: its bytes and no more. */
-void block_bytes(const struct cpu *c, const struct block *b,
-		 const struct insn *i, uint8_t bytes[15]);
-/* Is the scratch block being run? */
-bool block_is_scratch(const struct cpu *c);
-/* Was the block of instruction i dropped? */
-bool block_is_dead(const struct insn *i);
-
-int smc_create(struct cpu *c);
-void smc_destroy(struct cpu *c);
-/* Before c decodes from the page: makes it read-only in every vCPU's TLB,
-   and returns when each has acknowledged. */
-void smc_protect(struct cpu *c, uint64_t gpa);
-/* May c get a writable TLB entry for the page? Records that it has one. */
-bool smc_may_write(struct cpu *c, uint64_t gpa);
-/* After a store by c to RAM outside the TLB's fast path: drops the page's
-   blocks, of all vCPUs, if it hit code. */
-void smc_stored(struct cpu *c, uint64_t gpa, unsigned len);
-void smc_drop_page(struct cpu *c, uint64_t gpa);
-/* The same for host-side writers, c is none of the vCPUs. */
-void smc_host_wrote(struct soft_vm *svm, uint64_t gpa, uint64_t len);
-/* Serves what other threads asked of c. */
-void smc_serve(struct cpu *c);
-/* c's TLB and blocks are in use from enter to leave. */
-void smc_enter_guest(struct cpu *c);
-void smc_leave_guest(struct cpu *c);
-
-/* -- decode.c
- * ------------------------------------------------------------------ */
-
-/*
- * Decodes one instruction from bytes (avail of them, at most 15) in the code
- * size c->code_size. Fills insn (exec included, off not) and dec. Returns its
- * length; an undefined one has an exec that raises #UD. -EAGAIN: it needs
- * more than avail bytes (page end); -E2BIG: over 15 bytes (#GP).
- * REG_RIPBASE-relative fields (disp of RIP-relative operands, imm of
- * branches) have `off`, the instruction's page offset, added.
- */
-int decode(struct cpu *c, const uint8_t *bytes, unsigned avail, unsigned off,
-	   struct insn *i, struct dec *d);
-extern const struct opcode opcode_table[];
-extern const unsigned opcode_count;
-#define OP_NONE_ROW 0xffff /* insn.op of vector and undefined instructions */
-struct opcode_index *opcode_index_create(void); /* free() it */
-
-/* -- mmu.c, tlb.c
- * ---------------------------------------------------------------- */
-
-/*
- * Translates va for an access at the current privilege, sets A/D, fills the
- * TLB where it may; raises #PF (or #GP, #SS: non-canonical) at i. Returns the
- * gpa, which need not be RAM. _as: as the supervisor, whatever CPL is.
- */
-uint64_t mmu_translate(struct cpu *c, const struct insn *i, uint64_t va,
-		       enum access access);
-uint64_t mmu_translate_as(struct cpu *c, const struct insn *i, uint64_t va,
-			  enum access access, bool as_supervisor);
-/* The same for translated code, which raises nothing. True: it is in t, which
-   is current, for that access now. */
-bool mmu_refill(struct cpu *c, struct tlb *t, uint64_t va, enum access access,
-		struct translation *tr);
-int tlbs_create(struct cpu *c);
-void tlbs_destroy(struct cpu *c);
-/* Chooses c->tlb after CPL, CR0, CR3, CR4, EFER or AC changed. */
-void mmu_mode_changed(struct cpu *c);
-/* CR3 was loaded; keep: bit 63, its PCID's entries stay. */
-void mmu_cr3_written(struct cpu *c, uint64_t value, bool keep);
-void mmu_flush_all(struct cpu *c);
-void mmu_flush_page(struct cpu *c, uint64_t va);
-/* Those of one PCID (INVPCID), and of a page in it. */
-void mmu_flush_pcid(struct cpu *c, unsigned pcid);
-/* Loads PDPTEs of PAE paging; false: #GP. */
-bool mmu_load_pdptes(struct cpu *c, uint64_t cr3);
 /* From any thread: c goes back to its main loop soon. It takes that back by
    cpu_unkick(), before it looks at what was asked. */
 void cpu_kick(struct cpu *c);
@@ -756,34 +359,7 @@ bool cpu_unkick(struct cpu *c);
    of them without go. */
 void cpu_calm(struct cpu *c);
 
-/* This vCPU's writable entries for a guest page become read-only. */
-void tlb_protect_page(struct cpu *c, uint64_t gpa);
-void tlb_protect_all(struct cpu *c);
-
-/* Slow sides of access.h, and system accesses (as supervisor). */
-uint64_t load_slow(struct cpu *c, const struct insn *i, uint64_t va,
-		   unsigned len);
-void store_slow(struct cpu *c, const struct insn *i, uint64_t va,
-		uint64_t value, unsigned len);
-void *operand_slow(struct cpu *c, const struct insn *i, uint64_t va,
-		   unsigned len, enum access access);
-void operand_end_slow(struct cpu *c, const struct insn *i);
-uint64_t system_load(struct cpu *c, const struct insn *i, uint64_t va,
-		     unsigned len);
-void system_store(struct cpu *c, const struct insn *i, uint64_t va,
-		  uint64_t value, unsigned len);
-/* Address size, segment base, limit and type checks: the linear address. */
-uint64_t ea_slow(struct cpu *c, const struct insn *i, uint64_t offset,
-		 unsigned len, enum access access);
-/* The same for an explicit segment (stack, strings), offset already cut to
-   the address size. Cheap in 64-bit mode. */
-uint64_t seg_linear(struct cpu *c, const struct insn *i, enum seg_index seg,
-		    uint64_t offset, unsigned len, enum access access);
-/* Any 4 GiB from its base may be read and written in it. */
-bool segment_is_open(const struct segment *s);
-
-/* -- exc.c, seg.c, sys.c, state.c
- * ---------------------------------------------------- */
+/* -- exc.c, seg.c, far.c, msr.c, state.c ----------------------------------- */
 
 /* Delivers c->exception; may raise again (double fault, triple fault). */
 void exception_deliver(struct cpu *c);

@@ -2,6 +2,8 @@
 /* Breakpoints by the debug registers (SDM vol. 3, 18.2 and 18.3.1). */
 #include "vmm/soft/debug.h"
 #include "vmm/soft/access.h"
+#include "vmm/soft/block.h"
+#include "vmm/soft/decode.h"
 
 /* DR7's R/W fields. */
 enum { BREAK_EXEC, BREAK_WRITE, BREAK_IO, BREAK_ACCESS };

@@ -4,10 +4,13 @@
  * appendix A). What the table does not have is looked up among the vector
  * instructions, and else is #UD.
  */
+#include "vmm/soft/decode.h"
+
 #include <errno.h>
 #include <stdlib.h>
 
 #include "vmm/cpuid.h"
+#include "vmm/soft/bytes.h"
 #include "vmm/soft/cpu.h"
 #include "vmm/soft/handlers.h"
 #include "vmm/soft/simd.h"

@@ -9,10 +9,14 @@
 
 #include "vmm/cpuid.h"
 #include "vmm/perfmap.h"
+#include "vmm/soft/block.h"
+#include "vmm/soft/bytes.h"
 #include "vmm/soft/cpu.h"
+#include "vmm/soft/decode.h"
 #include "vmm/soft/handlers.h"
 #include "vmm/soft/jit/jit.h"
 #include "vmm/soft/jit/verify.h"
+#include "vmm/soft/smc.h"
 #include "vmm/soft/split.h"
 #include "x86/features.h"
 

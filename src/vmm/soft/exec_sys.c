@@ -9,6 +9,7 @@
 #include "vmm/soft/debug.h"
 #include "vmm/soft/exec.h"
 #include "vmm/soft/jit/turn.h"
+#include "vmm/soft/mmu.h"
 #include "vmm/soft/string.h"
 #include "vmm/soft/tlb.h"
 #include "vmm/soft/vme.h"

@@ -4,6 +4,7 @@
  * because the last instruction's pointers are the guest's, and because the
  * environment's layout depends on the guest's mode (SDM vol. 1, 8.1.10).
  */
+#include "vmm/soft/bytes.h"
 #include "vmm/soft/vec.h"
 
 const struct insn *exec_wait(struct cpu *c, const struct insn *i)

@@ -5,11 +5,16 @@
  * the answer goes into a short log, and the instruction runs again, finding
  * its finished accesses there.
  */
+#include "vmm/soft/io.h"
+
 #include <errno.h>
 
 #include "vmm/bus.h"
+#include "vmm/soft/block.h"
 #include "vmm/soft/debug.h"
+#include "vmm/soft/decode.h"
 #include "vmm/soft/exec.h"
+#include "vmm/soft/mmu.h"
 #include "vmm/soft/stack.h"
 #include "vmm/soft/string.h"
 

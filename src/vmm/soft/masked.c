@@ -8,6 +8,8 @@
  */
 #include <errno.h>
 
+#include "vmm/soft/bytes.h"
+#include "vmm/soft/mmu.h"
 #include "vmm/soft/stub.h"
 #include "vmm/soft/vec.h"
 

@@ -3,10 +3,13 @@
  * The page walk (SDM vol. 3, chapter 5): 32-bit, PAE, 4- and 5-level paging,
  * permissions, accessed and dirty bits.
  */
+#include "vmm/soft/mmu.h"
+
 #include "vmm/cpuid.h"
 #include "vmm/mem.h"
 #include "vmm/soft/access.h"
 #include "vmm/soft/cpu.h"
+#include "vmm/soft/smc.h"
 #include "vmm/soft/tlb.h"
 #include "x86/features.h"
 

@@ -6,6 +6,8 @@
  */
 #include "vmm/soft/native.h"
 
+#include "vmm/soft/mmu.h"
+
 enum memory { MEM_NONE, MEM_LOAD, MEM_STORE };
 
 #define NOINLINE __attribute__((noinline))

@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 
+#include "vmm/soft/bytes.h"
 #include "vmm/soft/native.h"
 #include "vmm/soft/stub.h"
 

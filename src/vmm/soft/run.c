@@ -15,6 +15,7 @@
 #include "vmm/soft/exec.h"
 #include "vmm/soft/jit/turn.h"
 #include "vmm/soft/jit/verify.h"
+#include "vmm/soft/smc.h"
 
 /* Why the loop was jumped to. */
 enum escape { ESCAPE_NONE, ESCAPE_FAULT, ESCAPE_EXIT, ESCAPE_ALONE };

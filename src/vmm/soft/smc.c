@@ -16,11 +16,14 @@
  * at once when it is out of guest code. Who waits serves its own queue, so
  * two that wait for each other both go on.
  */
+#include "vmm/soft/smc.h"
+
 #include <errno.h>
 #include <stdlib.h>
 
 #include "vmm/mem.h"
 #include "vmm/soft/access.h"
+#include "vmm/soft/block.h"
 #include "vmm/soft/cpu.h"
 #include "vmm/soft/jit/turn.h"
 

@@ -6,6 +6,9 @@
 #include <errno.h>
 
 #include "vmm/irq.h"
+#include "vmm/soft/access.h"
+#include "vmm/soft/block.h"
+#include "vmm/soft/bytes.h"
 #include "vmm/soft/debug.h"
 
 /* -- mode

@@ -4,6 +4,8 @@
 
 #include <errno.h>
 
+#include "vmm/soft/bytes.h"
+
 #define INT3 0xcc
 #define RCX  1
 #define RDI  7

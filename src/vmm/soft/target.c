@@ -6,6 +6,7 @@
 #include "vmm/soft/target.h"
 
 #include "vmm/soft/access.h"
+#include "vmm/soft/bytes.h"
 #include "vmm/soft/cpu.h"
 #include "vmm/soft/jit/jit.h"
 #include "vmm/soft/page_set.h"

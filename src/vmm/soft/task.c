@@ -8,6 +8,7 @@
  */
 #include "vmm/soft/debug.h"
 #include "vmm/soft/far.h"
+#include "vmm/soft/mmu.h"
 #include "vmm/soft/stack.h"
 #include "vmm/soft/vme.h"
 

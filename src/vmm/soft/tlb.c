@@ -16,10 +16,14 @@
 #include <sys/random.h>
 
 #include "vmm/soft/access.h"
+#include "vmm/soft/block.h"
+#include "vmm/soft/bytes.h"
 #include "vmm/soft/cpu.h"
 #include "vmm/soft/debug.h"
 #include "vmm/soft/jit/jit.h"
+#include "vmm/soft/mmu.h"
 #include "vmm/soft/page_set.h"
+#include "vmm/soft/smc.h"
 #include "vmm/soft/vec.h"
 #include "vmm/soft/window.h"
 

@@ -5,6 +5,7 @@
  * may not run now and why.
  */
 #include "vmm/soft/vec.h"
+#include "vmm/soft/bytes.h"
 
 /* -- the registers --------------------------------------------------------- */
 

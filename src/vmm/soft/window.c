@@ -5,8 +5,11 @@
 
 #include "vmm/mem.h"
 #include "vmm/soft/access.h"
+#include "vmm/soft/bytes.h"
 #include "vmm/soft/engine.h"
 #include "vmm/soft/jit/jit.h"
+#include "vmm/soft/mmu.h"
+#include "vmm/soft/smc.h"
 
 #define LARGE_BITS  21
 #define LARGE_BYTES (1ull << LARGE_BITS)

@@ -7,6 +7,7 @@
  * guest's other vCPUs cannot change after the check.
  */
 #include "vmm/cpuid.h"
+#include "vmm/soft/bytes.h"
 #include "vmm/soft/vec.h"
 #include "x86/features.h"
 

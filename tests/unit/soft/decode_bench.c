@@ -13,6 +13,7 @@
 #include "vmm/cpuid.h"
 #include "vmm/engine.h"
 #include "vmm/soft/cpu.h"
+#include "vmm/soft/decode.h"
 #include "vmm/soft/handlers.h"
 #include "vmm/soft/native.h"
 #include "vmm/soft/simd.h"

@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 
 #include "vmm/cpuid.h"
+#include "vmm/soft/mmu.h"
 #include "x86/features.h"
 
 #define PAGE 4096u

@@ -13,6 +13,7 @@
  *	guessed to be the same as last time, and checked by a branch, in six:
  *	the access waits for nothing.
  */
+#include "vmm/soft/decode.h"
 #include "vmm/soft/handlers.h"
 #include "vmm/soft/jit/translate.h"
 #include "x86/features.h"

@@ -2,6 +2,7 @@
 #include "vmm/soft/jit/emit.h"
 
 #include "base/bits.h"
+#include "vmm/soft/bytes.h"
 #include "vmm/soft/cpu.h"
 
 static void raw_byte(struct emit *e, uint8_t byte)

@@ -6,6 +6,7 @@
 
 #include "vmm/soft/access.h"
 #include "vmm/soft/jit/translate.h"
+#include "vmm/soft/mmu.h"
 #include "vmm/soft/window.h"
 
 /* Of the code cache, for each access there may be; others go by the TLB. */

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 
 #include "vmm/soft/access.h"
+#include "vmm/soft/bytes.h"
+#include "vmm/soft/decode.h"
 #include "vmm/soft/jit/translate.h"
 #include "vmm/soft/jit/turn.h"
 #include "vmm/soft/jit/verify.h"

@@ -8,7 +8,7 @@
 #include "vmm/soft/access.h"
 #include "vmm/soft/jit/translate.h"
 #include "vmm/soft/jit/verify.h"
-#include "vmm/soft/tlb.h"
+#include "vmm/soft/mmu.h"
 
 #define OP1(...)   ((struct op){.map = MAP_1, .opcode = __VA_ARGS__})
 #define CPU(field) ((int32_t)offsetof(struct cpu, field))

@@ -6,6 +6,7 @@
 #include "vmm/soft/jit/translate.h"
 
 #include "vmm/perfmap.h"
+#include "vmm/soft/decode.h"
 #include "vmm/soft/handlers.h"
 
 /* Room that a block's code may take, all detours included. */

@@ -6,6 +6,7 @@
 #ifndef SOFT_JIT_TRANSLATE_H
 #define SOFT_JIT_TRANSLATE_H
 
+#include "vmm/soft/block.h"
 #include "vmm/soft/jit/emit.h"
 #include "vmm/soft/jit/jit.h"
 #include "vmm/soft/simd.h"

@@ -4,6 +4,7 @@
 #include <sys/syscall.h>
 
 #include "vmm/soft/jit/verify_state.h"
+#include "vmm/soft/smc.h"
 
 #define KEPT     64   /* instructions of translated code in a turn */
 #define PATIENCE 4096 /* looks, before who has it is asked to end a block */

@@ -5,12 +5,13 @@
 #include <stdlib.h>
 
 #include "vmm/soft/access.h"
+#include "vmm/soft/bytes.h"
+#include "vmm/soft/decode.h"
 #include "vmm/soft/handlers.h"
 #include "vmm/soft/jit/translate.h"
 #include "vmm/soft/jit/turn.h"
 #include "vmm/soft/jit/verify_state.h"
 #include "vmm/soft/string.h"
-#include "vmm/soft/tlb.h"
 #include "vmm/soft/vec.h"
 #include "vmm/soft/window.h"
 

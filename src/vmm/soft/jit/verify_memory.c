@@ -4,13 +4,15 @@
  * operand is, what is there before and after it, and who else writes there.
  */
 #include "vmm/soft/access.h"
+#include "vmm/soft/bytes.h"
+#include "vmm/soft/decode.h"
 #include "vmm/soft/handlers.h"
 #include "vmm/soft/jit/translate.h"
 #include "vmm/soft/jit/turn.h"
 #include "vmm/soft/jit/verify.h"
 #include "vmm/soft/jit/verify_state.h"
+#include "vmm/soft/mmu.h"
 #include "vmm/soft/string.h"
-#include "vmm/soft/tlb.h"
 #include "vmm/soft/window.h"
 
 #define WATCH_PATIENCE (1u << 18)   /* looks: some 10 ms */

@@ -4,6 +4,7 @@
 #define SOFT_JIT_VERIFY_STATE_H
 
 #include "vmm/soft/cpu.h"
+#include "vmm/soft/decode.h"
 #include "vmm/soft/handlers.h"
 
 #define AGREED_SIZE (1u << 16)

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "vmm/soft/access.h"
+#include "vmm/soft/block.h"
 #include "vmm/soft/jit/jit.h"
 #include "vmm/soft/jit/verify_state.h"
 #include "x86/disasm.h"
