@@ -17,6 +17,7 @@
 #include "vmm/soft/cpu.h"
 #include "vmm/soft/jit/verify.h"
 #include "vmm/soft/smc.h"
+#include "vmm/soft/vec.h"
 #include "vmm/soft/window.h"
 #include "vmm/vm.h"
 

@@ -11,8 +11,7 @@
 #include "vmm/soft/bytes.h"
 #include "vmm/soft/cpu.h"
 
-/* access.c: slow sides of what is below, and system accesses (as supervisor).
- */
+/* access.c: slow sides, and system accesses (as the supervisor). */
 uint64_t load_slow(struct cpu *c, const struct insn *i, uint64_t va,
 		   unsigned len);
 void store_slow(struct cpu *c, const struct insn *i, uint64_t va,

@@ -11,6 +11,7 @@
 #include "vmm/soft/decode.h"
 #include "vmm/soft/handlers.h"
 #include "vmm/soft/jit/jit.h"
+#include "vmm/soft/native.h"
 #include "vmm/soft/smc.h"
 
 static bool ends_block(const struct insn *i)

@@ -56,8 +56,6 @@ struct segment {
 	uint16_t selector;
 };
 
-struct simd_row; /* simd.h */
-
 struct cpu {
 	uint64_t gpr[18];     /* REG_ZERO = 0, REG_RIPBASE; must come first */
 	uint16_t arith_flags; /* AX after LAHF; SETO AL */
@@ -82,7 +80,7 @@ struct cpu {
 
 	/* Vector state: live in host registers, or in xsave. */
 	bool vec_live;
-	uint8_t vec_blocked; /* enum vec_block */
+	uint8_t vec_blocked; /* enum vec_block (vec.h) */
 
 	struct segment ldtr, tr;
 	uint64_t gdtr_base, idtr_base;
@@ -174,21 +172,6 @@ struct cpu {
 };
 
 _Static_assert(offsetof(struct cpu, gpr) == 0, "insn.h's byte offsets");
-
-/*
- * Why a vector or x87 instruction cannot just run now. vec_mode_changed()
- * finds out; what each needs is in its insn.ext.
- */
-enum vec_block {
-	VEC_X87 = 1 << 0, /* #NM */
-	VEC_MMX = 1 << 1, /* #UD or #NM, as the next two */
-	VEC_SSE = 1 << 2,
-	VEC_AVX = 1 << 3,
-	VEC_AVX512 = 1 << 4, /* #UD or #NM: EVEX prefixes and opmasks */
-	VEC_DEAD = 1 << 5,   /* !vec_live: vec_enter first */
-	VEC_XM = 1 << 6,     /* MXCSR unmasks an exception: run with care */
-	VEC_MF = 1 << 7,     /* so does the x87 control word: look first */
-};
 
 /* What is being watched for writes of the host's; 0 bytes: nothing. */
 #define WATCHED 3
@@ -387,32 +370,5 @@ void cpu_segments_changed(struct cpu *c);
 void cpu_level_changed(struct cpu *c);
 void soft_state_get(struct cpu *c, struct vcpu_state *state);
 int soft_state_set(struct cpu *c, const struct vcpu_state *state);
-
-/* -- native.c, vec.c
- * --------------------------------------------------------------- */
-
-int native_create(struct cpu *c);
-void native_destroy(struct cpu *c);
-/*
- * Completes a decoded vector or x87 instruction, whose row is simd_find()'s:
- * sets i->exec and what that needs (imm: the stub; a, b, c, ext, lsize, and
- * base and index where the row has a memory operand of its own kind; i->seg
- * and INSN_EA_SLOW are wanted as if DS:[rDI] were an operand of MASKMOVQ).
- * -EINVAL: not one that we can run (#UD). -ENOSPC: no room for a stub; drop
- * all blocks (blocks_flush) and those being made, native_flush, decode again.
- */
-int native_bind(struct cpu *c, const struct simd_row *row, const struct dec *d,
-		struct insn *i);
-void native_flush(struct cpu *c);
-/* CR0, CR4, XCR0 or the image c->xsave changed: vec_blocked again. */
-void vec_mode_changed(struct cpu *c);
-void vec_enter_slow(struct cpu *c);
-
-/* Guest vector state into the host's registers. */
-static inline void vec_enter(struct cpu *c)
-{
-	if (unlikely(!c->vec_live))
-		vec_enter_slow(c);
-}
 
 #endif

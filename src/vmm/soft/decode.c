@@ -13,6 +13,7 @@
 #include "vmm/soft/bytes.h"
 #include "vmm/soft/cpu.h"
 #include "vmm/soft/handlers.h"
+#include "vmm/soft/native.h"
 #include "vmm/soft/simd.h"
 #include "x86/features.h"
 

@@ -16,6 +16,7 @@
 #include "vmm/soft/handlers.h"
 #include "vmm/soft/jit/jit.h"
 #include "vmm/soft/jit/verify.h"
+#include "vmm/soft/native.h"
 #include "vmm/soft/smc.h"
 #include "vmm/soft/split.h"
 #include "x86/features.h"

@@ -11,6 +11,7 @@
 #include "vmm/soft/cpu.h"
 #include "vmm/soft/smc.h"
 #include "vmm/soft/tlb.h"
+#include "vmm/soft/vec.h"
 #include "x86/features.h"
 
 #define PTE_P  BIT(0)

@@ -26,6 +26,20 @@
 
 #include "vmm/soft/vec.h"
 
+int native_create(struct cpu *c);
+void native_destroy(struct cpu *c);
+/*
+ * Completes a decoded vector or x87 instruction, whose row is simd_find()'s:
+ * sets i->exec and what that needs (imm: the stub; a, b, c, ext, lsize, and
+ * base and index where the row has a memory operand of its own kind; i->seg
+ * and INSN_EA_SLOW are wanted as if DS:[rDI] were an operand of MASKMOVQ).
+ * -EINVAL: not one that we can run (#UD). -ENOSPC: no room for a stub; drop
+ * all blocks (blocks_flush) and those being made, native_flush, decode again.
+ */
+int native_bind(struct cpu *c, const struct simd_row *row, const struct dec *d,
+		struct insn *i);
+void native_flush(struct cpu *c);
+
 typedef const struct insn *(*stub_fn)(struct cpu *c, const struct insn *i,
 				      uint64_t unused, void *mem);
 

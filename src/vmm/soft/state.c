@@ -10,6 +10,7 @@
 #include "vmm/soft/block.h"
 #include "vmm/soft/bytes.h"
 #include "vmm/soft/debug.h"
+#include "vmm/soft/vec.h"
 
 /* -- mode
  * ---------------------------------------------------------------------------

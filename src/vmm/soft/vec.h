@@ -87,6 +87,32 @@ struct native {
 
 /* -- vec.c ---------------------------------------------------------------- */
 
+/*
+ * Why a vector or x87 instruction cannot just run now. vec_mode_changed()
+ * finds out; what each needs is in its insn.ext.
+ */
+enum vec_block {
+	VEC_X87 = 1 << 0, /* #NM */
+	VEC_MMX = 1 << 1, /* #UD or #NM, as the next two */
+	VEC_SSE = 1 << 2,
+	VEC_AVX = 1 << 3,
+	VEC_AVX512 = 1 << 4, /* #UD or #NM: EVEX prefixes and opmasks */
+	VEC_DEAD = 1 << 5,   /* !vec_live: vec_enter first */
+	VEC_XM = 1 << 6,     /* MXCSR unmasks an exception: run with care */
+	VEC_MF = 1 << 7,     /* so does the x87 control word: look first */
+};
+
+/* CR0, CR4, XCR0 or the image c->xsave changed: vec_blocked again. */
+void vec_mode_changed(struct cpu *c);
+void vec_enter_slow(struct cpu *c);
+
+/* Guest vector state into the host's registers. */
+static inline void vec_enter(struct cpu *c)
+{
+	if (unlikely(!c->vec_live))
+		vec_enter_slow(c);
+}
+
 /* Raises what the bits of vec_blocked say (enum vec_block), #UD or #NM. */
 _Noreturn void vec_fault(struct cpu *c, const struct insn *i, unsigned blocked);
 

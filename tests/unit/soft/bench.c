@@ -11,6 +11,7 @@
 
 #include "bench.h"
 #include "random_state.h"
+#include "vmm/soft/native.h"
 #include "x86/features.h"
 
 uint32_t bench_pick(struct bench *b, uint32_t bound)

@@ -9,6 +9,7 @@
 
 #include "vmm/cpuid.h"
 #include "vmm/soft/mmu.h"
+#include "vmm/soft/native.h"
 #include "x86/features.h"
 
 #define PAGE 4096u

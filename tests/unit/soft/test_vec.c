@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "fake_cpu.h"
+#include "vmm/soft/native.h"
 #include "x86/features.h"
 
 #define IP 0x12345678u

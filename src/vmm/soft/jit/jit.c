@@ -13,6 +13,7 @@
 #include "vmm/soft/jit/translate.h"
 #include "vmm/soft/jit/turn.h"
 #include "vmm/soft/jit/verify.h"
+#include "vmm/soft/vec.h"
 #include "vmm/soft/window.h"
 
 /* -- life

@@ -8,6 +8,7 @@
 #include "vmm/perfmap.h"
 #include "vmm/soft/decode.h"
 #include "vmm/soft/handlers.h"
+#include "vmm/soft/vec.h"
 
 /* Room that a block's code may take, all detours included. */
 #define CODE_MAX        (64 * KiB)
@@ -144,7 +145,7 @@ static unsigned vec_need_of(struct translation_unit *u)
 }
 
 /* Nothing is in the way of any of them, or tier 0 runs the block. */
-static void vec_check(struct translation_unit *u, unsigned need)
+static void vec_check_emit(struct translation_unit *u, unsigned need)
 {
 	if (need == 0)
 		return;
@@ -159,7 +160,7 @@ static bool walk(struct translation_unit *u)
 	u->x87 = (struct x87_last){0};
 	if (u->b->second != 0 && !second_emit(u))
 		return false;
-	vec_check(u, vec_need_of(u));
+	vec_check_emit(u, vec_need_of(u));
 	u->loop = u->e.at;
 	if (u->c->jit->verify != NULL)
 		call_emit(u, JIT_CALL_ARRIVAL, arena_offset(u, &u->b->insn[0]));
