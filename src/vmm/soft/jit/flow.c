@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /* The stack, and near branches. */
 #include "vmm/soft/exec.h"
+#include "vmm/soft/jit/rules.h"
 #include "vmm/soft/jit/translate.h"
 
 /* -- the stack, of 64-bit words, or (32-bit code) of 32-bit ones

@@ -10,6 +10,7 @@
 #include "vmm/soft/access.h"
 #include "vmm/soft/bytes.h"
 #include "vmm/soft/decode.h"
+#include "vmm/soft/jit/rules.h"
 #include "vmm/soft/jit/translate.h"
 #include "vmm/soft/jit/turn.h"
 #include "vmm/soft/jit/verify.h"

@@ -4,6 +4,8 @@
  * other register numbers and another address: as_is(). The table says how
  * they use their operands; what has no line is tier 0's.
  */
+#include "vmm/soft/jit/rules.h"
+
 #include "vmm/cpuid.h"
 #include "vmm/soft/exec.h"
 #include "vmm/soft/jit/translate.h"

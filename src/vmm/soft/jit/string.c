@@ -5,6 +5,7 @@
  * All else of string instructions is tier 0's.
  */
 #include "vmm/soft/exec.h"
+#include "vmm/soft/jit/rules.h"
 #include "vmm/soft/jit/translate.h"
 
 #define OF_CPU(field) ((int32_t)offsetof(struct cpu, field))

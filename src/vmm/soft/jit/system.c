@@ -5,6 +5,7 @@
  * but without going back to the main loop (PIECE_SYSTEM).
  */
 #include "vmm/soft/exec.h"
+#include "vmm/soft/jit/rules.h"
 #include "vmm/soft/jit/translate.h"
 
 #define OF_CPU(field) ((int32_t)offsetof(struct cpu, field))

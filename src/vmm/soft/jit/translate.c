@@ -8,6 +8,7 @@
 #include "vmm/perfmap.h"
 #include "vmm/soft/decode.h"
 #include "vmm/soft/handlers.h"
+#include "vmm/soft/jit/rules.h"
 #include "vmm/soft/vec.h"
 
 /* Room that a block's code may take, all detours included. */

@@ -4,6 +4,7 @@
  * What has a function of its own stays with tier 0 (x87: x87.c); so does a
  * memory operand with an opmask where the whole of it is not at hand.
  */
+#include "vmm/soft/jit/rules.h"
 #include "vmm/soft/jit/translate.h"
 
 /* A block with such instructions looks once, at its beginning, that nothing

@@ -7,6 +7,7 @@
 #include "vmm/soft/bytes.h"
 #include "vmm/soft/decode.h"
 #include "vmm/soft/handlers.h"
+#include "vmm/soft/jit/rules.h"
 #include "vmm/soft/jit/translate.h"
 #include "vmm/soft/jit/turn.h"
 #include "vmm/soft/jit/verify.h"

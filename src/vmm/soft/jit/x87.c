@@ -8,6 +8,7 @@
  * somebody may look: before tier 0 runs something (there, out of line), at the
  * end of the block; the operand's also before registers change.
  */
+#include "vmm/soft/jit/rules.h"
 #include "vmm/soft/jit/translate.h"
 #include "vmm/soft/vec.h"
 
