@@ -229,8 +229,8 @@ static bool memory_find(struct cpu *c, const struct insn *i)
 	if (is_push_of_memory(i))
 		source_find(c, memory_va(c, i), bytes);
 	first = MIN(bytes, 4096 - (unsigned)(v->va & 4095));
-	found = part_find(c, &v->part[0], v->va, first) &
-		part_find(c, &v->part[1], v->va + first, bytes - first);
+	found = part_find(c, &v->part[0], v->va, first);
+	found &= part_find(c, &v->part[1], v->va + first, bytes - first);
 	if (c->tlb->has_windows)
 		return found;
 	if (!found || is_in_two_pages(v))
