@@ -342,10 +342,13 @@ void window_clear(struct tlb *t)
 
 static void drop(struct tlb *t, struct window_page *p)
 {
+	uint64_t began = __builtin_ia32_rdtsc();
+
 	if (blank(host_of_va(t, p->va), page_bytes(p->is_large)))
 		page_remove(t->cpu, t->pages, p);
 	else
 		window_clear(t);
+	faults_cost(t->cpu, __builtin_ia32_rdtsc() - began);
 }
 
 void window_drop(struct tlb *t, uint64_t va)
@@ -473,10 +476,12 @@ static bool run_insert(struct cpu *c, struct window *w, const struct run *r)
 static bool map(struct cpu *c, struct tlb *t, const struct run *r)
 {
 	uint64_t bytes = r->pages * page_bytes(r->is_large);
+	uint64_t began = __builtin_ia32_rdtsc();
 
 	if (piece_of(t, r->va) != NULL && run_insert(c, t->pages, r) &&
 	    map_file(c, host_of_va(t, r->va), r->gpa, bytes, r->write)) {
 		c->vcpu->stats[VM_STAT_WINDOW_PAGES] += r->pages;
+		faults_cost(c, __builtin_ia32_rdtsc() - began);
 		return true;
 	}
 	for (uint64_t at = r->va; at < r->va + bytes; at += 4096)
@@ -599,13 +604,14 @@ bool window_may_write(const struct tlb *t, uint64_t va)
 }
 
 /* As if for reading: whoever is about to write there comes again, or has the D
-   bit set already, as Linux does. */
+   bit set already, as Linux does. Where many come to new memory, what does is
+   about to go by the TLB. */
 void window_answer(struct cpu *c, struct tlb *t)
 {
 	uint64_t va = PAGE_BASE(t->faulted);
 	struct translation tr;
 
 	t->faulted = 0;
-	if (mmu_refill(c, t, va, ACCESS_READ, &tr))
+	if (!faults_are_many(c) && mmu_refill(c, t, va, ACCESS_READ, &tr))
 		window_map(c, t, va, false, &tr);
 }

@@ -101,11 +101,11 @@ static void tell_x87(struct cpu *c, const struct jit_access *a)
  */
 
 /*
- * A fault, with the page mapped and touched, costs some 10 to 30 us: an eighth
- * of the time may go there, and a tenth of a second at once, as when a program
- * begins to work on what it has.
+ * To map and unmap takes as long as it takes; SIGSEGV, and that the page is
+ * touched, some 10 us more. An eighth of the time may go there, and a tenth of
+ * a second at once, as when a program begins to work on what it has.
  */
-#define FAULT_TICKS 60000
+#define FAULT_TICKS 25000
 #define DEBT_SHIFT  3
 #define DEBT_MAX    (200 * 1000 * 1000)
 /* Blocks that a kick lets try again. */
@@ -118,6 +118,14 @@ static uint64_t debt_now(const struct faults *f)
 	return f->debt - MIN(f->debt, paid);
 }
 
+void faults_cost(struct cpu *c, uint64_t ticks)
+{
+	struct faults *f = &c->jit->faults;
+
+	f->debt = MIN(debt_now(f) + ticks, DEBT_MAX);
+	f->then = __builtin_ia32_rdtsc();
+}
+
 /* Each has its page now, or (not got) stays to fault each time. */
 static bool paid(struct cpu *c, const struct jit_access *a, bool got)
 {
@@ -126,9 +134,7 @@ static bool paid(struct cpu *c, const struct jit_access *a, bool got)
 	struct block *b = (struct block *)(uintptr_t)block_of(i);
 
 	c->vcpu->stats[VM_STAT_WINDOW_FAULTS]++;
-	f->debt =
-	    MIN(debt_now(f) + (got ? FAULT_TICKS : 16 * FAULT_TICKS), DEBT_MAX);
-	f->then = __builtin_ia32_rdtsc();
+	faults_cost(c, got ? FAULT_TICKS : 16 * FAULT_TICKS);
 	if (f->debt < DEBT_MAX || b->code == NULL)
 		return got;
 	if (b->by_tlb == 0 && f->turned_used < TURNED_MAX)

@@ -70,6 +70,8 @@ uint64_t access_va(const struct cpu *c, const struct jit_access *a);
  * translated code is to be left.
  */
 bool fault_served(struct cpu *c, const struct jit_access *a, uint64_t va);
+/* What is done for them took so many ticks of the TSC. */
+void faults_cost(struct cpu *c, uint64_t ticks);
 /* So many that what is mapped should stay. */
 bool faults_are_many(const struct cpu *c);
 /* Where they are few, some that had turned from windows try them again. */
