@@ -7,6 +7,7 @@
 #include "vmm/soft/jit/rules.h"
 
 #include "vmm/cpuid.h"
+#include "vmm/soft/decode.h"
 #include "vmm/soft/exec.h"
 #include "vmm/soft/jit/translate.h"
 #include "x86/features.h"
@@ -26,7 +27,7 @@ struct plan {
 	bool mem;
 	bool count_in_cl;
 	bool rcx_in_t1; /* of which CH is an operand: T1 is RCX */
-	uint8_t high;   /* enum: a high byte with an operand in memory */
+	uint8_t high;   /* HIGH_: a high byte, and an operand in memory */
 	struct op op;
 	unsigned imm_bytes;
 };
@@ -167,6 +168,12 @@ static bool plan_high_bytes(const struct translation_unit *u, struct plan *p)
 	return true;
 }
 
+/* What host registers there are was said by plan_high_bytes(). */
+static bool has_high_bytes(const struct plan *p)
+{
+	return p->op.no_rex || p->high != HIGH_NONE;
+}
+
 /* Which guest registers lie in memory, and which host registers they get. */
 static bool plan_registers(struct plan *p)
 {
@@ -182,7 +189,7 @@ static bool plan_registers(struct plan *p)
 		unsigned host;
 
 		if (p->use[n] == USE_NONE || (n == PLACE_RM && p->mem) ||
-		    p->op.no_rex || p->high != HIGH_NONE)
+		    has_high_bytes(p))
 			continue;
 		host = host_of(p->guest[n]);
 		for (unsigned m = 0; m < n && host == HOST_NONE; m++)
@@ -218,16 +225,14 @@ static bool plan(const struct translation_unit *u, const struct rule *rule,
 static bool in_memory(const struct plan *p, unsigned n)
 {
 	return p->use[n] != USE_NONE && !(n == PLACE_RM && p->mem) &&
-	       !p->op.no_rex && p->high == HIGH_NONE &&
-	       host_of(p->guest[n]) == HOST_NONE;
+	       !has_high_bytes(p) && host_of(p->guest[n]) == HOST_NONE;
 }
 
-static unsigned operand_bytes(const struct translation_unit *u,
-			      const struct rule *rule)
+unsigned rule_bytes(const struct rule *rule, const struct insn *i)
 {
-	if (u->o->attr & (OP_BYTE | OP_BYTE_SRC))
+	if (opcode_table[i->op].attr & (OP_BYTE | OP_BYTE_SRC))
 		return 1;
-	return rule->bytes != 0 ? rule->bytes : 1u << u->i->lsize;
+	return rule != NULL && rule->bytes != 0 ? rule->bytes : 1u << i->lsize;
 }
 
 /* What they write is always written, and with 32 bits the others are 0. */
@@ -276,7 +281,7 @@ static void plan_emit(struct translation_unit *u, const struct rule *rule,
 
 	if (p->mem)
 		mem = operand_emit(
-		    u, (struct probe){.bytes = (uint8_t)operand_bytes(u, rule),
+		    u, (struct probe){.bytes = (uint8_t)rule_bytes(rule, u->i),
 				      .write = p->use[PLACE_RM] & USE_W,
 				      .away = AWAY_INTERP});
 	for (unsigned n = 0; n < PLACES; n++)

@@ -23,6 +23,8 @@ struct rule {
 extern const struct rule rules[];
 #define RULE_NONE 0xffff
 unsigned rule_find(const struct handler *handler);
+/* Of i's operand in memory; rule: its, or NULL. */
+unsigned rule_bytes(const struct rule *rule, const struct insn *i);
 /* flow.c: rules of the stack and of branches. */
 bool translate_push(struct translation_unit *u, const struct rule *rule);
 bool translate_pop(struct translation_unit *u, const struct rule *rule);

@@ -101,16 +101,11 @@ bool operand_host_wrote(const struct cpu *c)
 
 static unsigned operand_bytes(const struct cpu *c, const struct insn *i)
 {
-	const struct opcode *o = &opcode_table[i->op];
 	unsigned n = c->jit->rule_of[i->op];
 
-	if (o->handler == &h_cmpxchg8b)
+	if (opcode_table[i->op].handler == &h_cmpxchg8b)
 		return i->lsize == 3 ? 16 : 8;
-	if (o->attr & (OP_BYTE | OP_BYTE_SRC))
-		return 1;
-	if (n != RULE_NONE && rules[n].bytes != 0)
-		return rules[n].bytes;
-	return 1u << i->lsize;
+	return rule_bytes(n != RULE_NONE ? &rules[n] : NULL, i);
 }
 
 unsigned stack_word(const struct cpu *c)
