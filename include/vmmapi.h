@@ -364,12 +364,13 @@ const char *vm_error_text(void);
  *	rundir, engine (auto, soft, kvm), soft.jit (on, off, verify),
  *	soft.jit.cache (MiB), soft.jit.hot (runs),
  *	soft.jit.perfmap (on, off), cpu.model, cpu.features,
- *memory.backing (file, anon, auto) NULL value clears. EINVAL for an unknown key
- *or malformed value.
+ *	memory.backing (file, anon, auto).
+ * NULL value clears. EINVAL for an unknown key or malformed value.
  *
  * memory.backing: "file" (default) on a tmpfs, so that it outlives this
- * process; "anon", which needs no room there and does not; "auto", file if
- * there is room.
+ * process; "anon", which does not, needs no room there, and is in huge pages
+ * if the host lets us make a tmpfs of its own (as root, or in a user
+ * namespace); "auto", in huge pages, else a file if there is room, else anon.
  */
 int vm_set_option(const char *key, const char *value);
 

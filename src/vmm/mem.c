@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/reserve.h"
 #include "vmm/vm.h"
 
 /* No access here, so that a wrong offset faults instead of hitting the heap. */
@@ -26,7 +27,18 @@ static int map_piece(uint8_t *at, uint64_t size, int prot, int fd,
 		return -errno;
 	/* As on FreeBSD, RAM is in a core file only on demand. */
 	madvise(at, size, MADV_DONTDUMP);
+	madvise(at, size, MADV_HUGEPAGE);
 	return 0;
+}
+
+/* A tmpfs whose files are in huge pages says so. */
+static unsigned piece_shift_of(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && st.st_blksize == LARGE_PAGE_BYTES
+		   ? MEM_PIECE_SHIFT_HUGE
+		   : MEM_PIECE_SHIFT;
 }
 
 /* Words of a bit for each piece up to the end of RAM. */
@@ -47,9 +59,8 @@ int mem_setup(struct vm_mem *mem, int fd, uint64_t low_size, uint64_t high_size)
 	    high_size > UINT64_MAX / 4 || low_size % 4096 != 0 ||
 	    high_size % 4096 != 0)
 		return -EINVAL;
-	reservation = mmap(NULL, reserved, PROT_NONE,
-			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (reservation == MAP_FAILED)
+	reservation = reserve_addresses(reserved);
+	if (reservation == NULL)
 		return -errno;
 	populated = calloc(populated_words(high_size), sizeof(*populated));
 	if (populated == NULL) {
@@ -74,6 +85,7 @@ int mem_setup(struct vm_mem *mem, int fd, uint64_t low_size, uint64_t high_size)
 	    .high_size = high_size,
 	    .fd = fd,
 	    .populated = populated,
+	    .piece_shift = piece_shift_of(fd),
 	};
 	return 0;
 }
@@ -81,11 +93,11 @@ int mem_setup(struct vm_mem *mem, int fd, uint64_t low_size, uint64_t high_size)
 /* Where the host has no memory it says so when the page is touched. */
 void mem_populate(struct vm_mem *mem, uint64_t gpa)
 {
-	uint64_t piece = gpa >> MEM_PIECE_SHIFT;
+	uint64_t piece = gpa >> mem->piece_shift;
 
 	atomic_fetch_or(&mem->populated[piece / 64], 1ull << piece % 64);
-	madvise(mem->base + (piece << MEM_PIECE_SHIFT), 1ul << MEM_PIECE_SHIFT,
-		MADV_POPULATE_WRITE);
+	madvise(mem->base + (piece << mem->piece_shift),
+		1ul << mem->piece_shift, MADV_POPULATE_WRITE);
 }
 
 /* -- ROM ------------------------------------------------------------------- */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Guest memory: RAM at [0, low_size) and [4 GiB, 4 GiB + high_size), backed by
- * the VM's memory file and mapped at base, so that the host address (hva) of
- * a gpa in RAM is base + gpa. What is not RAM is PROT_NONE, with guards.
+ * the VM's memory file and mapped at base (a multiple of 2 MiB), so that the
+ * host address (hva) of a gpa in RAM is base + gpa. What is not RAM is
+ * PROT_NONE, with guards.
  *
  * Beside it there may be a ROM below 4 GiB, which the guest reads and runs
  * like RAM, at base + gpa as well. It is this process' own, neither saved nor
@@ -46,6 +47,7 @@ struct vm_mem {
 	/* By piece: the host has given it memory (mem_populate). NULL: nobody
 	   wants to know. */
 	_Atomic uint64_t *populated;
+	unsigned piece_shift;
 	struct vm_rom rom;
 };
 
@@ -119,16 +121,18 @@ int mem_rom_map(struct vm_mem *mem, uint64_t gpa, uint64_t offset,
 
 /*
  * RAM gets memory of the host in pieces, as to come for each page alone costs
- * the host several times as much. The guest may be about to touch gpa.
+ * the host several times as much: 64 KiB, or a huge page where the file is in
+ * such. The guest may be about to touch gpa.
  */
-#define MEM_PIECE_SHIFT 16
+#define MEM_PIECE_SHIFT      16
+#define MEM_PIECE_SHIFT_HUGE 21
 
 void mem_populate(struct vm_mem *mem, uint64_t gpa);
 
 /* gpa is in RAM. */
 static inline bool mem_is_populated(const struct vm_mem *mem, uint64_t gpa)
 {
-	uint64_t piece = gpa >> MEM_PIECE_SHIFT;
+	uint64_t piece = gpa >> mem->piece_shift;
 
 	return mem->populated == NULL ||
 	       (mem->populated[piece / 64] >> piece % 64 & 1) != 0;

@@ -6,8 +6,9 @@
  * costs nothing.
  *
  * A process that will run the VM itself can do with anonymous memory, which
- * needs no room on a tmpfs (a container's /dev/shm is often 64 MB): then the
- * link leads to its open file in /proc, and the memory ends with the process.
+ * needs no room on a tmpfs (a container's /dev/shm is often 64 MB) and is in
+ * huge pages where the host lets us: then the link leads to its open file in
+ * /proc, and the memory ends with the process.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -23,9 +24,13 @@
 #include <unistd.h>
 
 #include "vmmapi/door.h"
+#include "vmmapi/hugefile.h"
 
 #define SHM_DIR    "/dev/shm"
 #define SHM_PREFIX SHM_DIR "/anyhyve-"
+
+/* A VM's name, a dash, its memory's id, and the end: what a memfd's may be. */
+#define ANON_NAME (VM_MAX_NAMELEN + 18)
 
 #define FILE_FLAGS (O_RDWR | O_NOFOLLOW | O_CLOEXEC)
 
@@ -79,26 +84,60 @@ static int create_linked(struct vmctx *ctx)
 /* -- anonymous ----------------------------------------------------------------
  */
 
-static int create_anon(struct vmctx *ctx)
+/* Numbers in /proc are used again, names of open files are not. */
+static void name_anon(struct vmctx *ctx, char name[ANON_NAME])
+{
+	snprintf(name, ANON_NAME, "%s-%016llx", ctx->name,
+		 (unsigned long long)ctx->record.memory_id);
+}
+
+static bool is_named_so(struct vmctx *ctx, int fd)
+{
+	char path[64], name[ANON_NAME], target[PATH_MAX];
+	ssize_t len;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	len = readlink(path, target, sizeof(target) - 1);
+	if (len < 0)
+		return false;
+	target[len] = '\0';
+	name_anon(ctx, name);
+	return strstr(target, name) != NULL;
+}
+
+static int link_anon(struct vmctx *ctx, int fd)
 {
 	char path[64];
-	struct stat st;
-	int fd = memfd_create(ctx->name, MFD_CLOEXEC);
 
-	if (fd < 0)
-		return -errno;
 	snprintf(path, sizeof(path), "/proc/%d/fd/%d", getpid(), fd);
-	if (fstat(fd, &st) != 0 ||
-	    symlinkat(path, ctx->dir_fd, "memory") != 0) {
+	if (symlinkat(path, ctx->dir_fd, "memory") != 0) {
 		int error = -errno;
 
 		close(fd);
 		return error;
 	}
-	/* Numbers in /proc are used again, inodes are not. */
-	ctx->record.memory_id = st.st_ino;
 	ctx->memory_is_ours = true;
 	return fd;
+}
+
+static int create_huge(struct vmctx *ctx)
+{
+	char name[ANON_NAME];
+	int fd;
+
+	name_anon(ctx, name);
+	fd = hugefile_create(name);
+	return fd < 0 ? fd : link_anon(ctx, fd);
+}
+
+static int create_anon(struct vmctx *ctx)
+{
+	char name[ANON_NAME];
+	int fd;
+
+	name_anon(ctx, name);
+	fd = memfd_create(name, MFD_CLOEXEC);
+	return fd < 0 ? -errno : link_anon(ctx, fd);
 }
 
 /* What the machine could hold at all, in MiB. */
@@ -164,6 +203,11 @@ static int create_somewhere(struct vmctx *ctx, const struct rooms *room)
 {
 	int fd;
 
+	if (room->anon >= room->wanted) {
+		fd = create_huge(ctx);
+		if (fd >= 0)
+			return fd;
+	}
 	if (room->here >= room->wanted) {
 		fd = openat(ctx->dir_fd, "memory",
 			    FILE_FLAGS | O_CREAT | O_EXCL, 0600);
@@ -243,7 +287,7 @@ static bool is_memory(struct vmctx *ctx, int fd, enum link_kind kind,
 
 	if (fstat(fd, &st) != 0 || fstat(ctx->dir_fd, &dir) != 0)
 		return false;
-	if (kind == LINK_PROC && st.st_ino != ctx->record.memory_id)
+	if (kind == LINK_PROC && !is_named_so(ctx, fd))
 		return false;
 	return S_ISREG(st.st_mode) && st.st_uid == dir.st_uid &&
 	       (uint64_t)st.st_size >= size;

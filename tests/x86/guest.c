@@ -168,6 +168,7 @@ static int make_vm(struct vm *vm, enum guest_mode mode)
 	vm_clock_start(&vm->clock);
 	vm->mem.low_size = GUEST_RAM_END;
 	vm->mem.fd = memory_fd;
+	vm->mem.piece_shift = MEM_PIECE_SHIFT;
 	vm->mem.populated = calloc(POPULATED_WORDS, sizeof(uint64_t));
 	if (vm->mem.populated == NULL)
 		return -1;

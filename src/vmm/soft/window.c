@@ -3,6 +3,7 @@
 
 #include <sys/mman.h>
 
+#include "base/reserve.h"
 #include "vmm/mem.h"
 #include "vmm/soft/access.h"
 #include "vmm/soft/bytes.h"
@@ -63,9 +64,8 @@ static uint8_t *reserve(struct cpu *c)
 
 	if (c->pieces_left == 0)
 		return NULL;
-	p = mmap(NULL, RESERVE_BYTES, PROT_NONE,
-		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (p == MAP_FAILED)
+	p = reserve_addresses(RESERVE_BYTES);
+	if (p == NULL)
 		return NULL;
 	c->pieces_left--;
 	return p + MARGIN_BYTES;

@@ -412,6 +412,47 @@ static void test_anonymous_memory(void **state)
 	assert_int_equal(vm_set_option("memory.backing", NULL), 0);
 }
 
+/*
+ * Where the host gives huge pages, one byte takes all of one. What a link to an
+ * open file leads to is this VM's memory or nothing: numbers are used again.
+ */
+static void test_anonymous_file(void **state)
+{
+	struct vmctx *ctx;
+	char path[512], other[64];
+	struct stat st;
+	pid_t child;
+	int fd, status;
+
+	assert_int_equal(vm_set_option("memory.backing", "anon"), 0);
+	ctx = make_vm("vm0", 1);
+	assert_int_equal(vm_set_option("memory.backing", NULL), 0);
+	path_of(path, "vm0", "memory");
+	*(uint8_t *)vm_map_gpa(ctx, 0x4000, 1) = 1;
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_uid, geteuid());
+	assert_int_equal(st.st_mode & 07777 & ~0100600, 0);
+	if (st.st_blksize == 2 << 20)
+		assert_int_equal(st.st_blocks * 512, 2 << 20);
+	else
+		print_message("# no huge pages here\n");
+	fd = memfd_create("vm0-0123456789abcdef", MFD_CLOEXEC);
+	assert_int_equal(ftruncate(fd, TEST_MEMORY), 0);
+	snprintf(other, sizeof(other), "/proc/%d/fd/%d", getpid(), fd);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(symlink(other, path), 0);
+	child = fork();
+	if (child == 0) {
+		struct vmctx *looker = vm_open("vm0");
+
+		_exit(looker == NULL || vm_map_gpa(looker, 0, 1) != NULL);
+	}
+	waitpid(child, &status, 0);
+	assert_int_equal(status, 0);
+	close(fd);
+	vm_destroy(ctx);
+}
+
 /* A link that leads somewhere else is not followed. */
 static void test_memory_link(void **state)
 {
@@ -919,6 +960,7 @@ int main(void)
 	    T(test_high_memory),
 	    T(test_no_room),
 	    T(test_anonymous_memory),
+	    T(test_anonymous_file),
 	    T(test_memory_link),
 	    T(test_random_state),
 	    T(test_lost_memory),
