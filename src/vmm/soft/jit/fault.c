@@ -36,6 +36,12 @@ void faults_destroy(struct jit *jit)
 	free(jit->faults.access);
 }
 
+void faults_forget(struct faults *f)
+{
+	f->used = 0;
+	debts_forget(&f->debts);
+}
+
 void fault_add(struct faults *f, struct jit_access access)
 {
 	f->access[f->used++] = access;
@@ -100,91 +106,89 @@ static void tell_x87(struct cpu *c, const struct jit_access *a)
 /* -- what they cost -----------------------------------------------------------
  */
 
-/*
- * To map and unmap takes as long as it takes; SIGSEGV, and that the page is
- * touched, some 10 us more. An eighth of the time may go there, and a tenth of
- * a second at once, as when a program begins to work on what it has.
- */
+/* SIGSEGV, and that the page is touched, in ticks: some 10 us. What is done in
+   between takes as long as it takes. */
 #define FAULT_TICKS 25000
-#define DEBT_SHIFT  3
-#define DEBT_MAX    (200 * 1000 * 1000)
+
 /* Blocks that a kick lets try again. */
-#define CALMED      8
-
-static uint64_t debt_now(const struct faults *f)
-{
-	uint64_t paid = (__builtin_ia32_rdtsc() - f->then) >> DEBT_SHIFT;
-
-	return f->debt - MIN(f->debt, paid);
-}
+#define CALMED 8
 
 void faults_cost(struct cpu *c, uint64_t ticks)
 {
-	struct faults *f = &c->jit->faults;
-
-	f->debt = MIN(debt_now(f) + ticks, DEBT_MAX);
-	f->then = __builtin_ia32_rdtsc();
+	debts_add(&c->jit->faults.debts, ticks, __builtin_ia32_rdtsc());
 }
 
-/* Each has its page now, or (not got) stays to fault each time. */
-static bool paid(struct cpu *c, const struct jit_access *a, bool got)
+bool faults_are_many(const struct cpu *c)
 {
-	struct faults *f = &c->jit->faults;
+	return debts_are_many(&c->jit->faults.debts);
+}
+
+void faults_calm(struct cpu *c)
+{
+	for (unsigned n = 0; n < CALMED; n++) {
+		struct block *b =
+		    debts_pardon(&c->jit->faults.debts, __builtin_ia32_rdtsc());
+
+		if (b == NULL)
+			return;
+		b->by_tlb = 0;
+		jit_translate_again(c, b);
+	}
+}
+
+enum fault_end {
+	FAULT_SERVED,
+	FAULT_GUESTS, /* the guest has no such page, and is told */
+	FAULT_STAYS,  /* what is there is in no window, and faults each time */
+};
+
+/* What was done took so many ticks, which are counted already. */
+static bool is_too_much(struct cpu *c, const struct jit_access *a,
+			enum fault_end end, uint64_t ticks)
+{
+	uint64_t besides = end == FAULT_STAYS ? 16 * FAULT_TICKS : FAULT_TICKS;
 	const struct insn *i = access_insn(c, a);
 	struct block *b = (struct block *)(uintptr_t)block_of(i);
 
-	c->vcpu->stats[VM_STAT_WINDOW_FAULTS]++;
-	faults_cost(c, got ? FAULT_TICKS : 16 * FAULT_TICKS);
-	if (f->debt < DEBT_MAX || b->code == NULL)
-		return got;
-	if (b->by_tlb == 0 && f->turned_used < TURNED_MAX)
-		f->turned[f->turned_used++] = b;
+	faults_cost(c, besides);
+	if (b->code == NULL ||
+	    !debts_are_too_much(&c->jit->faults.debts, i, b, ticks + besides,
+				__builtin_ia32_rdtsc()))
+		return false;
 	b->by_tlb |= 1ull << (i - &b->insn[1]);
 	jit_again(c, b, c->gpr[17]);
-	return false;
+	return true;
 }
 
-static bool map(struct cpu *c, const struct jit_access *a, uint64_t va)
+/* -- what is done for them ----------------------------------------------------
+ */
+
+static enum fault_end serve(struct cpu *c, const struct jit_access *a,
+			    uint64_t va)
 {
 	struct tlb *t = c->tlb;
 	struct translation tr;
 
-	return mmu_refill(c, t, va, a->write ? ACCESS_WRITE : ACCESS_READ,
-			  &tr) &&
-	       window_map(c, t, va, a->write, &tr);
+	if (!mmu_refill(c, t, va, a->write ? ACCESS_WRITE : ACCESS_READ, &tr))
+		return FAULT_GUESTS;
+	return window_map(c, t, va, a->write, &tr) ? FAULT_SERVED : FAULT_STAYS;
 }
 
 bool fault_served(struct cpu *c, const struct jit_access *a, uint64_t va)
 {
 	uint64_t last = va + a->operand_bytes - 1, tags = c->tag_count;
-	bool got;
+	uint64_t began = __builtin_ia32_rdtsc();
+	enum fault_end end;
 
 	tell_x87(c, a);
 	if (c->kick != 0 || c->tlb->go == 0 || (va & a->align) != 0)
 		return false;
-	got = map(c, a, va);
-	if (PAGE_BASE(last) != PAGE_BASE(va))
-		got |= map(c, a, last);
+	end = serve(c, a, va);
+	if (PAGE_BASE(last) != PAGE_BASE(va) &&
+	    serve(c, a, last) == FAULT_SERVED)
+		end = FAULT_SERVED;
+	c->vcpu->stats[VM_STAT_WINDOW_FAULTS]++;
 	/* Setting a bit of a page-table entry may have dropped this block. */
-	return paid(c, a, got) && c->tag_count == tags;
-}
-
-bool faults_are_many(const struct cpu *c)
-{
-	return c->jit->faults.debt > DEBT_MAX / 2;
-}
-
-/* The last ones come first: they are of what runs now. */
-void faults_calm(struct cpu *c)
-{
-	struct faults *f = &c->jit->faults;
-
-	for (unsigned n = 0;
-	     n < CALMED && f->turned_used != 0 && debt_now(f) < DEBT_MAX / 2;
-	     n++) {
-		struct block *b = f->turned[--f->turned_used];
-
-		b->by_tlb = 0;
-		jit_translate_again(c, b);
-	}
+	return !is_too_much(c, a, end, __builtin_ia32_rdtsc() - began) &&
+	       end == FAULT_SERVED && c->tag_count == tags;
 }

@@ -13,7 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct block;
+#include "vmm/soft/jit/debt.h"
+
 struct cpu;
 struct jit;
 struct tlb;
@@ -38,8 +39,6 @@ struct jit_access {
 	uint8_t x87_place, x87_operand;
 };
 
-#define TURNED_MAX 1024
-
 struct faults {
 	const uint8_t *code; /* what runs, code_bytes of it */
 	size_t code_bytes;
@@ -48,16 +47,14 @@ struct faults {
 	uint32_t used, max;
 	bool is_watched; /* by the handler: else no access is to fault */
 	uint64_t thread; /* that was the last to run it */
-	/* Blocks in which what faulted goes by the TLB now, the first ones. */
-	struct block *turned[TURNED_MAX];
-	uint32_t turned_used;
-	/* What faults cost lately, in ticks of the TSC, and until when. */
-	uint64_t debt, then;
+	struct debts debts;
 };
 
 /* 0 or -errno; what is not watched after that does without windows. */
 int faults_create(struct jit *jit);
 void faults_destroy(struct jit *jit);
+/* All of the code, and its blocks, are gone. */
+void faults_forget(struct faults *f);
 /* Another one; there is room for it. */
 void fault_add(struct faults *f, struct jit_access access);
 /* Its instruction; the linear address of its first byte, with the registers in
@@ -70,18 +67,21 @@ uint64_t access_va(const struct cpu *c, const struct jit_access *a);
  * translated code is to be left.
  */
 bool fault_served(struct cpu *c, const struct jit_access *a, uint64_t va);
-/* What is done for them took so many ticks of the TSC. */
-void faults_cost(struct cpu *c, uint64_t ticks);
-/* So many that what is mapped should stay. */
-bool faults_are_many(const struct cpu *c);
-/* Where they are few, some that had turned from windows try them again. */
-void faults_calm(struct cpu *c);
 /* Where code goes on that faulted at rip, in frame; NULL: it may not. */
 const void *fault_piece(const struct faults *f, uint64_t rip,
 			struct tlb *frame);
 
+/* What is done for faults took so many ticks of the TSC. */
+void faults_cost(struct cpu *c, uint64_t ticks);
+/* So many that what is mapped should stay. */
+bool faults_are_many(const struct cpu *c);
+/* Some that had turned from windows try them again. */
+void faults_calm(struct cpu *c);
+
+/* -- signal.c -------------------------------------------------------------- */
+
 /*
- * signal.c: the process' handlers of SIGSEGV and SIGBUS know of f. They are
+ * The process' handlers of SIGSEGV and SIGBUS know of f. They are
  * taken when the first is, and pass on what is no access of any.
  */
 void faults_watch(struct faults *f);

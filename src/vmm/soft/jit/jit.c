@@ -100,7 +100,7 @@ void jit_flush(struct cpu *c)
 	c->vcpu->stats[VM_STAT_JIT_FLUSHES]++;
 	jit->link_used = 0;
 	jit->hops.used = 0;
-	jit->faults.used = jit->faults.turned_used = 0;
+	faults_forget(&jit->faults);
 	jit->again = NULL;
 	jit->full = false;
 	zero_bytes(jit->link_hash, sizeof(uint32_t) << JIT_LINK_BITS);
