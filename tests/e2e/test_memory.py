@@ -12,6 +12,7 @@ import pytest
 from conftest import BOARD, BUILD, kernel, program
 
 MIB = 1 << 20
+ON_TMPFS = ["-o", "memory.backing=file"]
 
 
 @pytest.fixture
@@ -59,8 +60,8 @@ def one_line(text):
 
 
 def test_full_while_it_runs(small, machine, guest):
-    vm = machine("-D", "-c", 2, "-m", "256M", "-o", f"rundir={small}", *BOARD,
-                 *kernel(guest), "vm0")
+    vm = machine("-D", "-c", 2, "-m", "256M", "-o", f"rundir={small}",
+                 *ON_TMPFS, *BOARD, *kernel(guest), "vm0")
     vm.expect("GUEST-UP")
     fill(small, 4 * MIB)
     vm.type("dd if=/dev/zero of=/tmp/file bs=1M count=100")
@@ -74,8 +75,8 @@ def test_full_at_dma(small, machine, guest, tmp_path):
     """The first to touch the page is the host's kernel, for a disk."""
     disk = tmp_path / "disk"
     disk.write_bytes(os.urandom(64 * MIB))
-    vm = machine("-D", "-c", 1, "-m", "256M", "-o", f"rundir={small}", *BOARD,
-                 "-s", f"2,virtio-blk,{disk}", *kernel(guest), "vm0")
+    vm = machine("-D", "-c", 1, "-m", "256M", "-o", f"rundir={small}",
+                 *ON_TMPFS, *BOARD, "-s", f"2,virtio-blk,{disk}", *kernel(guest), "vm0")
     vm.expect("GUEST-UP")
     fill(small, MIB)
     vm.type("dd if=/dev/vda of=/dev/null bs=1M iflag=direct; "
@@ -108,8 +109,7 @@ def test_full_while_it_loads(small, guest, name):
     """The file system is as large as the memory, and has other files, too."""
     options = BOARD if name == "bhyve" else []
     loader = subprocess.Popen(
-        [BUILD / name, "-o", f"rundir={small}", "-o", "memory.backing=file",
-         "-m", "290M", *map(str, options), *kernel(guest), "vm0"],
+        [BUILD / name, "-o", f"rundir={small}", *ON_TMPFS, "-m", "290M", *map(str, options), *kernel(guest), "vm0"],
         stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
         stdout=subprocess.DEVNULL)
     while not (small / "vm0" / "memory").exists():
@@ -123,7 +123,7 @@ def test_full_while_it_loads(small, guest, name):
 
 def test_the_terminal_is_given_back(small, guest):
     script = (f"before=$(stty -g); {BUILD}/bhyve -o rundir={small} -m 256M "
-              f"{' '.join(BOARD)} -o boot.kernel={guest / 'vmlinuz'} "
+              f"{' '.join(ON_TMPFS + BOARD)} -o boot.kernel={guest / 'vmlinuz'} "
               f"-o boot.cmdline=console=ttyS0 vm0; echo status=$?; "
               "[ \"$before\" = \"$(stty -g)\" ] && echo same-modes")
     run = subprocess.Popen(["script", "-qec", script, "/dev/null"],
