@@ -38,6 +38,7 @@ static const struct wrong {
 	enum where where;
 	uint64_t rcx, rsp, rdi;
 	uint64_t rflags; /* of the last run */
+	uint64_t leads;  /* where a word is that leads to the HLT */
 } wrongs[] = {
     {"a register",
      "add rbx, rax",
@@ -177,6 +178,39 @@ static const struct wrong {
      5,
      BY_WINDOW,
      .rsp = STACK_END},
+    {"what a call writes in two pages",
+     "call 0x",
+     "where it goes",
+     {0xe8, 0x00, 0x00, 0x00, 0x00},
+     5,
+     {0x4b, 0x89, 0x4c, 0x3d, 0xf8}, /* mov [r13 + r15 - 8], rcx; rdx */
+     {0x4b, 0x89, 0x54, 0x3d, 0xf8},
+     5,
+     BY_WINDOW,
+     .rsp = STACK_END},
+    {"a return by a word in two pages",
+     "ret",
+     "where it goes",
+     {0xc3},
+     1,
+     {0x4d, 0x8d, 0x6d, 0x08}, /* lea r13, [r13 + 8]; 16 */
+     {0x4d, 0x8d, 0x6d, 0x10},
+     4,
+     BY_WINDOW,
+     .rsp = STACK_END - 8,
+     .leads = STACK_END - 8},
+    {"a jump by a word in two pages",
+     "jmp qword ptr [rdi]",
+     "where it goes",
+     {0xff, 0x27},
+     2,
+     {0x4e, 0x8b, 0x3c, 0x3f}, /* mov r15, [rdi + r15]; mov r15, r14 */
+     {0x4d, 0x8b, 0xfe, 0x90},
+     4,
+     BY_WINDOW,
+     .rcx = TEST_FIRST,
+     .rdi = TWO_PAGES,
+     .leads = TWO_PAGES},
 };
 
 static int make_memory(void)
@@ -235,6 +269,13 @@ static void fill_data(void)
 		((uint8_t *)(uintptr_t)TEST_DATA)[n] = (uint8_t)(n * 7);
 }
 
+/* The word at va, if there is to be one, leads there. */
+static void lead(uint64_t va, uint64_t there)
+{
+	if (va != 0)
+		memcpy((void *)(uintptr_t)va, &there, sizeof(there));
+}
+
 /* One whose memory is all there, and nothing in its data but numbers. */
 static struct guest *guest_at(enum where where, const uint8_t *code,
 			      unsigned len)
@@ -276,11 +317,13 @@ static bool is_found(const struct wrong *w)
 	g = guest_at(w->where, code, 1u + w->len);
 	if (g == NULL)
 		return false;
+	lead(w->leads, TEST_FIRST + 1 + w->len);
 	/* The later runs find the page in the TLB, and what follows. */
 	for (unsigned n = 0; n < 4; n++)
 		guest_run(g, gpr, RFLAGS_ONE | (n & 1 ? RFLAGS_ZF : 0),
 			  TEST_FIRST, &out);
 	fill_data();
+	lead(w->leads, TEST_FIRST + 1 + w->len);
 	if (guest_failure(g) == NULL && guest_patch(g, w->from, w->to, w->at)) {
 		char *said =
 		    run_and_listen(g, gpr, RFLAGS_ONE | w->rflags, &out);
@@ -304,6 +347,7 @@ static const struct right {
 	enum where where;
 	bool is_alias; /* the second page of the data is the first one */
 	uint64_t turns;
+	uint8_t leads; /* so far into the code, by the word at RDI */
 } rights[] = {
     /* mov [rbp], bl; lea rdi, [rbp + 1]; mov rsi, rbp; mov ecx, 200;
        rep movsb; lea rdi, [rbp + 33]; mov ecx, 30; rep stosq; dec ebx; jnz */
@@ -334,6 +378,15 @@ static const struct right {
      BY_WINDOW,
      false,
      TURNS},
+    /* jmp 8; 2: jmp [rdi]; 4: ret; 8: call 2; dec ebx; jnz 8 */
+    {"branches by words in two pages",
+     {0xeb, 0x06, 0xff, 0x27, 0xc3, 0x90, 0x90, 0x90, 0xe8, 0xf5, 0xff, 0xff,
+      0xff, 0xff, 0xcb, 0x75, 0xf7},
+     17,
+     BY_WINDOW,
+     false,
+     TURNS,
+     4},
     /* rdtsc; paddd xmm1, xmm2; dec ebx; jnz; ud2 */
     {"the time",
      {0x0f, 0x31, 0x66, 0x0f, 0xfe, 0xca, 0xff, 0xcb, 0x75, 0xf6, 0x0f, 0x0b},
@@ -355,6 +408,7 @@ static bool is_silent(const struct right *r)
 
 	if (g == NULL)
 		return false;
+	lead(r->leads != 0 ? TWO_PAGES : 0, TEST_FIRST + r->leads);
 	if (r->is_alias)
 		guest_map(g, TEST_DATA + 0x1000, TEST_DATA);
 	for (unsigned n = 0; n < 5 && guest_failure(g) == NULL; n++) {

@@ -174,7 +174,7 @@ struct cpu {
 _Static_assert(offsetof(struct cpu, gpr) == 0, "insn.h's byte offsets");
 
 /* What is being watched for writes of the host's; 0 bytes: nothing. */
-#define WATCHED 3
+#define WATCHED 4
 struct watched {
 	_Atomic uint64_t at, bytes; /* gpa */
 };

@@ -368,50 +368,59 @@ static bool is_call(const struct insn *i)
 	return h == &h_call || h == &h_calln;
 }
 
-static uint64_t word_at(const struct cpu *c, const void *at)
+/* What a call has pushed, or 0. */
+static uint64_t word_of(const struct verify *v, const uint8_t *bytes)
 {
-	return c->code_size == 8 ? *(const uint64_t *)at
-				 : *(const uint32_t *)at;
+	uint64_t word = 0;
+
+	copy_bytes(&word, bytes, v->bytes);
+	return word;
 }
 
-/* The stack's page, where a call writes, is copied whole: its other operand
-   may lie there. */
-uint64_t verify_branch(struct cpu *c, uint64_t at)
+/*
+ * The stack's page, where a call writes, is copied whole, as its other operand
+ * may lie there; of a word in two pages, what was there is put back.
+ */
+static void branch_tier0(struct cpu *c, const struct insn *i)
 {
-	const struct insn *i = insn_at(c, at);
 	struct verify *v = c->jit->verify;
-	uint64_t stack = below_stack(c), va;
-	const void *p = NULL, *from = NULL;
-	unsigned bytes;
+	bool led = v->bytes != 0 && !is_in_two_pages(v);
 
-	frame_to_cpu(c, i);
-	if (!turn_take(c)) {
-		c->rip = insn_rip(c, i);
-		return 0;
-	}
-	v->bytes = 0;
-	bytes = operand_find(c, i, &va);
-	if (is_call(i))
-		p = tlb_write(c, stack, stack_word(c));
-	if (bytes != 0)
-		from = tlb_read(c, va, bytes);
-	/* Tier 0 will get what is not there. */
-	if ((bytes != 0 && from == NULL) || (is_call(i) && p == NULL))
-		return 1;
-	operand_watch(c, from, bytes);
-	if (p != NULL)
-		copy_bytes(v->page, (const void *)PAGE_BASE((uint64_t)p), 4096);
+	if (led)
+		copy_bytes(v->page,
+			   (const void *)PAGE_BASE((uint64_t)v->part[0].at),
+			   4096);
 	state_save(c, &v->before, false);
 	v->branch = i;
 	v->branch_rip = insn_rip(c, i);
-	run_tier0(c, i, p != NULL, stack);
+	run_tier0(c, i, led, v->va);
 	state_save(c, &v->tier0, false);
-	v->stack = p;
-	v->goes = (struct went){c->rip, 0};
-	if (p != NULL)
-		v->goes.pushed = word_at(c, v->page + (stack & 4095));
+	if (is_in_two_pages(v)) {
+		operand_read(v, v->page);
+		operand_change(v, v->page, v->was);
+	}
+	v->goes = (struct went){c->rip, word_of(v, operand_copy(v))};
 	state_load(c, &v->before);
-	return 1;
+}
+
+uint64_t verify_branch(struct cpu *c, uint64_t at)
+{
+	const struct insn *i = insn_at(c, at);
+	uint64_t tags = c->tag_count;
+	bool found;
+
+	frame_to_cpu(c, i);
+	c->jit->verify->branch = NULL;
+	if (turn_take(c)) {
+		found = branch_note(c, i, is_call(i));
+		if (c->tag_count == tags) {
+			if (found)
+				branch_tier0(c, i);
+			return 1;
+		}
+	}
+	c->rip = insn_rip(c, i);
+	return 0;
 }
 
 /* Where the stack is for the host was found before: to look for the target may
@@ -421,9 +430,8 @@ static bool arrived_well(struct cpu *c, uint64_t rip)
 	struct verify *v = c->jit->verify;
 
 	state_save(c, &v->native, false);
-	v->went = (struct went){rip, 0};
-	if (v->stack != NULL)
-		v->went.pushed = word_at(c, v->stack);
+	operand_read(v, v->is);
+	v->went = (struct went){rip, word_of(v, v->is)};
 	return (v->went.rip == v->goes.rip &&
 		v->went.pushed == v->goes.pushed &&
 		same_state(&v->native, &v->tier0)) ||

@@ -22,7 +22,8 @@
 static void find_none(struct verify *v)
 {
 	v->bytes = 0;
-	v->part[0].bytes = v->part[1].bytes = v->source.bytes = 0;
+	for (unsigned n = 0; n < OPERAND_PARTS; n++)
+		v->part[n].bytes = v->source[n].bytes = 0;
 }
 
 /* -- what the host writes ----------------------------------------------------
@@ -48,20 +49,12 @@ static void watch(struct cpu *c)
 {
 	struct verify *v = c->jit->verify;
 
-	for (unsigned n = 0; n < OPERAND_PARTS; n++)
+	for (unsigned n = 0; n < OPERAND_PARTS; n++) {
 		watch_part(c, &c->svm->watched[n], &v->part[n]);
-	watch_part(c, &c->svm->watched[OPERAND_PARTS], &v->source);
+		watch_part(c, &c->svm->watched[OPERAND_PARTS + n],
+			   &v->source[n]);
+	}
 	v->written = atomic_load(&c->svm->watched_writes);
-}
-
-void operand_watch(struct cpu *c, const void *p, unsigned bytes)
-{
-	struct verify *v = c->jit->verify;
-
-	find_none(v);
-	v->source = (struct operand_part){(uint8_t *)(uintptr_t)p,
-					  p != NULL ? bytes : 0};
-	watch(c);
 }
 
 void verify_host_wrote(struct soft_vm *svm, uint64_t gpa, uint64_t len)
@@ -176,26 +169,56 @@ unsigned operand_find(struct cpu *c, const struct insn *i, uint64_t *va)
 /* -- what it is before the instruction ----------------------------------------
  */
 
-/*
- * By a window an access gets through where the TLB has nothing, and then there
- * is nothing to lead tier 0's run elsewhere by. False: it cannot be had in the
- * TLB either.
- */
-static bool part_find(struct cpu *c, struct operand_part *part, uint64_t va,
-		      unsigned bytes)
+/* By a window an access gets through where the TLB has nothing. NULL: it cannot
+   be had in the TLB either. */
+static uint8_t *page_read(struct cpu *c, uint64_t va, unsigned bytes)
 {
-	bool windows = c->tlb->has_windows;
 	struct translation tr;
 
-	*part = (struct operand_part){NULL, bytes};
-	if (bytes == 0)
-		return true;
-	if (windows && tlb_read(c, va, bytes) == NULL)
+	if (c->tlb->has_windows && tlb_read(c, va, bytes) == NULL)
 		(void)mmu_refill(c, c->tlb, va, ACCESS_READ, &tr);
-	part->at = tlb_read(c, va, bytes);
-	return part->at != NULL &&
-	       (!windows || tlb_write(c, va, bytes) != NULL ||
-		!window_may_write(c->tlb, va));
+	return tlb_read(c, va, bytes);
+}
+
+static uint8_t *page_written(struct cpu *c, uint64_t va, unsigned bytes)
+{
+	struct translation tr;
+
+	if (tlb_write(c, va, bytes) == NULL && window_may_write(c->tlb, va))
+		(void)mmu_refill(c, c->tlb, va, ACCESS_WRITE, &tr);
+	return tlb_write(c, va, bytes);
+}
+
+/* What may be written to must not be so by a window only, as then there is
+   nothing to lead tier 0's run elsewhere by. */
+static uint8_t *page_of_operand(struct cpu *c, uint64_t va, unsigned bytes)
+{
+	uint8_t *at = page_read(c, va, bytes);
+
+	return !c->tlb->has_windows || tlb_write(c, va, bytes) != NULL ||
+		       !window_may_write(c->tlb, va)
+		   ? at
+		   : NULL;
+}
+
+/* False: a part of it is not there. */
+static bool parts_find(struct cpu *c, struct operand_part part[OPERAND_PARTS],
+		       uint64_t va, unsigned bytes,
+		       uint8_t *page(struct cpu *, uint64_t, unsigned))
+{
+	unsigned first = MIN(bytes, 4096 - (unsigned)(va & 4095));
+	bool found = true;
+
+	part[0] = (struct operand_part){NULL, first};
+	part[1] = (struct operand_part){NULL, bytes - first};
+	for (unsigned n = 0; n < OPERAND_PARTS; n++) {
+		if (part[n].bytes != 0) {
+			part[n].at = page(c, va, part[n].bytes);
+			found &= part[n].at != NULL;
+		}
+		va += part[n].bytes;
+	}
+	return found;
 }
 
 static bool is_push_of_memory(const struct insn *i)
@@ -204,12 +227,13 @@ static bool is_push_of_memory(const struct insn *i)
 	       opcode_table[i->op].handler == &h_push;
 }
 
+/* What is not there is not watched. */
 static void source_find(struct cpu *c, uint64_t va, unsigned bytes)
 {
-	uint8_t *at = tlb_read(c, va, bytes);
+	struct verify *v = c->jit->verify;
 
-	c->jit->verify->source =
-	    (struct operand_part){at, at != NULL ? bytes : 0};
+	if (!parts_find(c, v->source, va, bytes, page_read))
+		v->source[0].bytes = v->source[1].bytes = 0;
 }
 
 /* Without windows translated code gets what is in the TLB, in one page, and
@@ -217,19 +241,35 @@ static void source_find(struct cpu *c, uint64_t va, unsigned bytes)
 static bool memory_find(struct cpu *c, const struct insn *i)
 {
 	struct verify *v = c->jit->verify;
-	unsigned bytes = v->bytes = operand_find(c, i, &v->va), first;
 	bool found;
 
-	v->source.bytes = 0;
+	find_none(v);
+	v->bytes = operand_find(c, i, &v->va);
 	if (is_push_of_memory(i))
-		source_find(c, memory_va(c, i), bytes);
-	first = MIN(bytes, 4096 - (unsigned)(v->va & 4095));
-	found = part_find(c, &v->part[0], v->va, first);
-	found &= part_find(c, &v->part[1], v->va + first, bytes - first);
+		source_find(c, memory_va(c, i), v->bytes);
+	found = parts_find(c, v->part, v->va, v->bytes, page_of_operand);
 	if (c->tlb->has_windows)
 		return found;
 	if (!found || is_in_two_pages(v))
 		find_none(v);
+	return true;
+}
+
+bool branch_note(struct cpu *c, const struct insn *i, bool is_call)
+{
+	struct verify *v = c->jit->verify;
+	unsigned bytes;
+	uint64_t va;
+
+	find_none(v);
+	bytes = operand_find(c, i, &va);
+	v->va = below_stack(c);
+	v->bytes = is_call ? stack_word(c) : 0;
+	if (!parts_find(c, v->source, va, bytes, page_read) ||
+	    !parts_find(c, v->part, v->va, v->bytes, page_written))
+		return false;
+	watch(c);
+	operand_read(v, v->was);
 	return true;
 }
 

@@ -32,7 +32,7 @@ struct operand_part {
 	unsigned bytes;
 };
 #define OPERAND_PARTS 2
-_Static_assert(WATCHED == OPERAND_PARTS + 1, "and the source");
+_Static_assert(WATCHED == 2 * OPERAND_PARTS, "and the source");
 /* Operands but a string's have no more. */
 #define OPERAND_BYTES 64
 
@@ -42,19 +42,18 @@ struct verify {
 	bool turn;
 	unsigned kept;
 	uint64_t written; /* struct soft_vm's watched_writes before it */
-	/* The memory operand, a string's page; bytes is 0 without one. And
-	   what may be elsewhere that a string or PUSH reads. */
+	/* The memory operand, a string's page, what a call writes to the stack;
+	   bytes is 0 without one. And what may be elsewhere that a string, PUSH
+	   or a branch reads. */
 	uint64_t va;
 	unsigned bytes;
-	struct operand_part part[OPERAND_PARTS], source;
+	struct operand_part part[OPERAND_PARTS], source[OPERAND_PARTS];
 	uint8_t was[4096], is[4096];
 	bool is_left; /* to tier 0, by translated code */
 	uint64_t tsc; /* before RDTSC */
-	/* A branch under way: where tier 0 went, where it went, and what a call
-	   wrote to its stack. */
+	/* A branch under way: where tier 0 went, and where it went. */
 	const struct insn *branch; /* NULL: none */
 	uint64_t branch_rip;
-	const void *stack; /* NULL: no call */
 	struct went goes, went;
 	/* Tier 0's run, while it lasts. */
 	const struct insn *running;
@@ -108,8 +107,9 @@ bool operand_note(struct cpu *c, const struct insn *i);
 void operand_read(const struct verify *v, uint8_t *to);
 void operand_change(const struct verify *v, const uint8_t *was,
 		    const uint8_t *is);
-/* A branch's: what the host writes there counts, and nothing else. */
-void operand_watch(struct cpu *c, const void *p, unsigned bytes);
+/* The same for a branch, which only reads its operand, and the word that a call
+   writes. False: tier 0 will get what is not there. */
+bool branch_note(struct cpu *c, const struct insn *i, bool is_call);
 /* Has the host written to it since, as far as it has said? Did it? */
 bool operand_host_has_written(const struct cpu *c);
 bool operand_host_wrote(const struct cpu *c);
