@@ -29,8 +29,9 @@
 #define SHM_DIR    "/dev/shm"
 #define SHM_PREFIX SHM_DIR "/anyhyve-"
 
-/* A VM's name, a dash, its memory's id, and the end: what a memfd's may be. */
-#define ANON_NAME (VM_MAX_NAMELEN + 18)
+#define ANON_PREFIX "anyhyve-"
+/* With a VM's name, a dash, its memory's id, and the end. */
+#define ANON_NAME   (sizeof(ANON_PREFIX) + VM_MAX_NAMELEN + 17)
 
 #define FILE_FLAGS (O_RDWR | O_NOFOLLOW | O_CLOEXEC)
 
@@ -87,7 +88,7 @@ static int create_linked(struct vmctx *ctx)
 /* Numbers in /proc are used again, names of open files are not. */
 static void name_anon(struct vmctx *ctx, char name[ANON_NAME])
 {
-	snprintf(name, ANON_NAME, "%s-%016llx", ctx->name,
+	snprintf(name, ANON_NAME, ANON_PREFIX "%s-%016llx", ctx->name,
 		 (unsigned long long)ctx->record.memory_id);
 }
 

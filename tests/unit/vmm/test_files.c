@@ -436,7 +436,7 @@ static void test_anonymous_file(void **state)
 		assert_int_equal(st.st_blocks * 512, 2 << 20);
 	else
 		print_message("# no huge pages here\n");
-	fd = memfd_create("vm0-0123456789abcdef", MFD_CLOEXEC);
+	fd = memfd_create("anyhyve-vm0-0123456789abcdef", MFD_CLOEXEC);
 	assert_int_equal(ftruncate(fd, TEST_MEMORY), 0);
 	snprintf(other, sizeof(other), "/proc/%d/fd/%d", getpid(), fd);
 	assert_int_equal(unlink(path), 0);
