@@ -111,7 +111,9 @@ static int link_anon(struct vmctx *ctx, int fd)
 	char path[64];
 
 	snprintf(path, sizeof(path), "/proc/%d/fd/%d", getpid(), fd);
-	if (symlinkat(path, ctx->dir_fd, "memory") != 0) {
+	/* A memfd is everybody's, as far as its mode goes. */
+	if (fchmod(fd, 0600) != 0 ||
+	    symlinkat(path, ctx->dir_fd, "memory") != 0) {
 		int error = -errno;
 
 		close(fd);
