@@ -60,9 +60,9 @@ def program(name, *arguments, timeout=PATIENCE, **options):
 class Machine:
     """A bhyve process: what it prints, what is typed at it, how it ends."""
 
-    def __init__(self, arguments, stdin=subprocess.PIPE):
+    def __init__(self, arguments, stdin=subprocess.PIPE, before=()):
         self.process = subprocess.Popen(
-            [BUILD / "bhyve", *map(str, arguments)], stdin=stdin,
+            [*before, BUILD / "bhyve", *map(str, arguments)], stdin=stdin,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self.output = b""
         self.seen = 0

@@ -138,6 +138,33 @@ def test_the_terminal_is_given_back(small, guest):
     assert "status=4" in rest and "same-modes" in rest, rest[-2000:]
 
 
+def test_huge_pages(machine, guest, rundir):
+    """Memory that ends with the process; elsewhere it is a memfd."""
+    vm = machine("-D", "-m", "256M", "-o", "memory.backing=anon", *BOARD,
+                 *kernel(guest), "vm0")
+    vm.expect("GUEST-UP")
+    memory = os.stat(rundir / "vm0" / "memory")
+    assert memory.st_size == 256 * MIB
+    assert memory.st_mode & 0o777 == 0o600 and memory.st_uid == os.geteuid()
+    vm.type("poweroff")
+    assert vm.wait() == 1
+
+
+def test_no_huge_pages(machine, guest, rundir):
+    """Who may mount nothing, not even in a namespace, has files as before."""
+    before = ["unshare", "-Ur", "sh", "-c",
+              "echo 0 > /proc/sys/user/max_user_namespaces && exec \"$@\"",
+              "sh"]
+    if subprocess.run([*before, "true"], check=False).returncode != 0:
+        pytest.skip("no user namespaces here")
+    vm = machine("-D", "-m", "256M", *BOARD, *kernel(guest), "vm0",
+                 before=before)
+    vm.expect("GUEST-UP")
+    assert os.stat(rundir / "vm0" / "memory").st_size == 256 * MIB
+    vm.type("poweroff")
+    assert vm.wait() == 1
+
+
 def test_few_addresses(machine, guest):
     """Windows want more than a process may have here: it does without."""
     limits = resource.getrlimit(resource.RLIMIT_AS)
