@@ -18,8 +18,7 @@
 /* -- the file system ----------------------------------------------------------
  */
 
-/* What is larger than a page is zero where it was never written to: no limit,
-   as a memfd has none. */
+/* In huge pages, whoever writes; without a limit, as a memfd is. */
 static int configure(int fs)
 {
 	if (fsconfig(fs, FSCONFIG_SET_STRING, "huge", "always", 0) != 0 ||
