@@ -114,12 +114,12 @@ static bool same_state(const struct state *a, const struct state *b)
  */
 
 /*
- * Runs i alone, with the page of va led to v->page, if led. After a branch,
+ * Runs i alone, with the operand's page led to v->page, if it is in one: so or
+ * so, what tier 0 makes of the operand is in its copy then. After a branch,
  * c->rip is where it went. A fault goes to the main loop, and verify_escaped.
  * Vector state that was live is again: translated code goes on with it.
  */
-static void run_tier0(struct cpu *c, const struct insn *i, bool led,
-		      uint64_t va)
+static void run_tier0(struct cpu *c, const struct insn *i)
 {
 	struct verify *v = c->jit->verify;
 	uint64_t tag = c->jump_tag, retired = c->retired;
@@ -128,10 +128,10 @@ static void run_tier0(struct cpu *c, const struct insn *i, bool led,
 	struct insn *alone = block_single(c, i);
 
 	v->running = i;
-	v->addend = &c->tlb->addend[tlb_place(va)];
+	v->addend = &c->tlb->addend[tlb_place(v->va)];
 	v->addend_was = *v->addend;
-	if (led)
-		*v->addend = (uint64_t)v->page - PAGE_BASE(va);
+	if (v->bytes != 0 && !is_in_two_pages(v))
+		*v->addend = (uint64_t)v->page - PAGE_BASE(v->va);
 	c->jump_tag = 0;
 	c->alone = true;
 	alone->exec(c, alone);
@@ -142,6 +142,8 @@ static void run_tier0(struct cpu *c, const struct insn *i, bool led,
 	c->intr_shadow = shadow;
 	*v->addend = v->addend_was;
 	v->running = NULL;
+	if (is_in_two_pages(v))
+		operand_read(v, v->page);
 	if (live)
 		vec_enter(c);
 }
@@ -261,17 +263,14 @@ static bool tier0_agrees(struct cpu *c, const struct insn *i,
 			 const uint8_t *operand)
 {
 	struct verify *v = c->jit->verify;
-	bool led = v->bytes != 0 && !is_in_two_pages(v);
 
 	if (is_in_two_pages(v))
 		operand_change(v, v->is, operand);
 	else
 		copy_bytes(operand_copy(v), operand, v->bytes);
 	state_load(c, &v->before);
-	run_tier0(c, i, led, v->va);
+	run_tier0(c, i);
 	state_save(c, &v->tier0, is_vector(i));
-	if (is_in_two_pages(v))
-		operand_read(v, v->page);
 	if (is_rdtsc(i))
 		time_settle(c);
 	return same_state(&v->native, &v->tier0) &&
@@ -377,28 +376,18 @@ static uint64_t word_of(const struct verify *v, const uint8_t *bytes)
 	return word;
 }
 
-/*
- * The stack's page, where a call writes, is copied whole, as its other operand
- * may lie there; of a word in two pages, what was there is put back.
- */
+/* Of a word in two pages, what was there is put back. */
 static void branch_tier0(struct cpu *c, const struct insn *i)
 {
 	struct verify *v = c->jit->verify;
-	bool led = v->bytes != 0 && !is_in_two_pages(v);
 
-	if (led)
-		copy_bytes(v->page,
-			   (const void *)PAGE_BASE((uint64_t)v->part[0].at),
-			   4096);
 	state_save(c, &v->before, false);
 	v->branch = i;
 	v->branch_rip = insn_rip(c, i);
-	run_tier0(c, i, led, v->va);
+	run_tier0(c, i);
 	state_save(c, &v->tier0, false);
-	if (is_in_two_pages(v)) {
-		operand_read(v, v->page);
+	if (is_in_two_pages(v))
 		operand_change(v, v->page, v->was);
-	}
 	v->goes = (struct went){c->rip, word_of(v, operand_copy(v))};
 	state_load(c, &v->before);
 }
@@ -410,7 +399,6 @@ uint64_t verify_branch(struct cpu *c, uint64_t at)
 	bool found;
 
 	frame_to_cpu(c, i);
-	c->jit->verify->branch = NULL;
 	if (turn_take(c)) {
 		found = branch_note(c, i, is_call(i));
 		if (c->tag_count == tags) {

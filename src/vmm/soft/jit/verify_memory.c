@@ -195,10 +195,10 @@ static uint8_t *page_of_operand(struct cpu *c, uint64_t va, unsigned bytes)
 {
 	uint8_t *at = page_read(c, va, bytes);
 
-	return !c->tlb->has_windows || tlb_write(c, va, bytes) != NULL ||
-		       !window_may_write(c->tlb, va)
-		   ? at
-		   : NULL;
+	if (c->tlb->has_windows && tlb_write(c, va, bytes) == NULL &&
+	    window_may_write(c->tlb, va))
+		return NULL;
+	return at;
 }
 
 /* False: a part of it is not there. */
@@ -255,6 +255,15 @@ static bool memory_find(struct cpu *c, const struct insn *i)
 	return true;
 }
 
+/* For what is read beside what is written to the stack: it may lie in the same
+   page. */
+static void page_note(struct verify *v)
+{
+	uint64_t page = PAGE_BASE((uint64_t)v->part[0].at);
+
+	copy_bytes(v->page, (const void *)page, 4096);
+}
+
 bool branch_note(struct cpu *c, const struct insn *i, bool is_call)
 {
 	struct verify *v = c->jit->verify;
@@ -270,6 +279,8 @@ bool branch_note(struct cpu *c, const struct insn *i, bool is_call)
 		return false;
 	watch(c);
 	operand_read(v, v->was);
+	if (is_call)
+		page_note(v);
 	return true;
 }
 
@@ -313,14 +324,6 @@ static bool string_find(struct cpu *c, const struct insn *i)
 	if (reads)
 		source_find(c, from, bytes);
 	return true;
-}
-
-/* What is pushed may lie in the stack's page, too. */
-static void page_note(struct verify *v)
-{
-	uint64_t page = PAGE_BASE((uint64_t)v->part[0].at);
-
-	copy_bytes(v->page, (const void *)page, 4096);
 }
 
 bool operand_note(struct cpu *c, const struct insn *i)
