@@ -11,6 +11,9 @@
 #define MiB (1024ull * KiB)
 #define GiB (1024ull * MiB)
 
+/* The host's, as far as it has any. */
+#define HUGE_PAGE_BYTES (2 * MiB)
+
 #define BIT(n)           (1ull << (n))
 #define MASK(hi, lo)     ((~0ull >> (63 - (hi))) & (~0ull << (lo)))
 #define ARRAY_SIZE(a)    (sizeof(a) / sizeof((a)[0]))

@@ -192,8 +192,6 @@ static int run_gzip(struct unpack_job *job, struct err *err)
 	return run_codec(job, &gzip, err);
 }
 
-#define HUGE_PAGE (2 * MiB)
-
 /* The dictionary in huge pages: to come for 4 KiB at a time costs a tenth of
    what unpacking does, on a host that is a guest itself. */
 static void *xz_alloc(void *opaque, size_t count, size_t size)
@@ -202,10 +200,10 @@ static void *xz_alloc(void *opaque, size_t count, size_t size)
 	void *p;
 
 	(void)opaque;
-	if (bytes < HUGE_PAGE)
+	if (bytes < HUGE_PAGE_BYTES)
 		return malloc(bytes);
-	bytes = ALIGN_UP(bytes, HUGE_PAGE);
-	p = aligned_alloc(HUGE_PAGE, bytes);
+	bytes = ALIGN_UP(bytes, HUGE_PAGE_BYTES);
+	p = aligned_alloc(HUGE_PAGE_BYTES, bytes);
 	if (p != NULL)
 		madvise(p, bytes, MADV_HUGEPAGE);
 	return p;

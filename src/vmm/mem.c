@@ -27,6 +27,7 @@ static int map_piece(uint8_t *at, uint64_t size, int prot, int fd,
 		return -errno;
 	/* As on FreeBSD, RAM is in a core file only on demand. */
 	madvise(at, size, MADV_DONTDUMP);
+	/* Of a file that may be in huge pages on demand only. */
 	madvise(at, size, MADV_HUGEPAGE);
 	return 0;
 }
@@ -36,7 +37,7 @@ static unsigned piece_shift_of(int fd)
 {
 	struct stat st;
 
-	return fstat(fd, &st) == 0 && st.st_blksize == LARGE_PAGE_BYTES
+	return fstat(fd, &st) == 0 && st.st_blksize == HUGE_PAGE_BYTES
 		   ? MEM_PIECE_SHIFT_HUGE
 		   : MEM_PIECE_SHIFT;
 }

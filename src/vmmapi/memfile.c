@@ -123,24 +123,21 @@ static int link_anon(struct vmctx *ctx, int fd)
 	return fd;
 }
 
-static int create_huge(struct vmctx *ctx)
+static int create_memfd(const char *name)
 {
-	char name[ANON_NAME];
-	int fd;
+	int fd = memfd_create(name, MFD_CLOEXEC);
 
-	name_anon(ctx, name);
-	fd = hugefile_create(name);
-	return fd < 0 ? fd : link_anon(ctx, fd);
+	return fd < 0 ? -errno : fd;
 }
 
-static int create_anon(struct vmctx *ctx)
+static int create_anon(struct vmctx *ctx, int create(const char *name))
 {
 	char name[ANON_NAME];
 	int fd;
 
 	name_anon(ctx, name);
-	fd = memfd_create(name, MFD_CLOEXEC);
-	return fd < 0 ? -errno : link_anon(ctx, fd);
+	fd = create(name);
+	return fd < 0 ? fd : link_anon(ctx, fd);
 }
 
 /* What the machine could hold at all, in MiB. */
@@ -207,7 +204,7 @@ static int create_somewhere(struct vmctx *ctx, const struct rooms *room)
 	int fd;
 
 	if (room->anon >= room->wanted) {
-		fd = create_huge(ctx);
+		fd = create_anon(ctx, hugefile_create);
 		if (fd >= 0)
 			return fd;
 	}
@@ -219,7 +216,7 @@ static int create_somewhere(struct vmctx *ctx, const struct rooms *room)
 	if (room->there >= room->wanted)
 		return create_linked(ctx);
 	if (room->anon >= room->wanted)
-		return create_anon(ctx);
+		return create_anon(ctx, create_memfd);
 	return -ENOSPC;
 }
 

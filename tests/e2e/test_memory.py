@@ -76,7 +76,8 @@ def test_full_at_dma(small, machine, guest, tmp_path):
     disk = tmp_path / "disk"
     disk.write_bytes(os.urandom(64 * MIB))
     vm = machine("-D", "-c", 1, "-m", "256M", "-o", f"rundir={small}",
-                 *ON_TMPFS, *BOARD, "-s", f"2,virtio-blk,{disk}", *kernel(guest), "vm0")
+                 *ON_TMPFS, *BOARD, "-s", f"2,virtio-blk,{disk}",
+                 *kernel(guest), "vm0")
     vm.expect("GUEST-UP")
     fill(small, MIB)
     vm.type("dd if=/dev/vda of=/dev/null bs=1M iflag=direct; "
@@ -109,7 +110,8 @@ def test_full_while_it_loads(small, guest, name):
     """The file system is as large as the memory, and has other files, too."""
     options = BOARD if name == "bhyve" else []
     loader = subprocess.Popen(
-        [BUILD / name, "-o", f"rundir={small}", *ON_TMPFS, "-m", "290M", *map(str, options), *kernel(guest), "vm0"],
+        [BUILD / name, "-o", f"rundir={small}", *ON_TMPFS, "-m", "290M",
+         *map(str, options), *kernel(guest), "vm0"],
         stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
         stdout=subprocess.DEVNULL)
     while not (small / "vm0" / "memory").exists():
